@@ -1,0 +1,128 @@
+"""Rules and an operation in, an assessment out; no Django, no clock, no I/O."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+
+class Risk(StrEnum):
+    """How much harm an operation can do, in ascending order of severity."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def severity(self) -> int:
+        """0 for low to 3 for critical; the text values do not sort by harm."""
+        return list(Risk).index(self)
+
+
+def most_severe(*risks: Risk) -> Risk:
+    """The most severe of at least one risk; ValueError when there is none."""
+    return max(risks, key=lambda risk: risk.severity)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: when every condition holds, the operation is at least this risky.
+
+    `conditions` maps a field of the task (dots reach into mappings; `agent` is the agent's name)
+    to the patterns of which one must match. A pattern is compared without regard to case and
+    surrounding space; `*` and `?` stand for any text and any character.
+    """
+
+    name: str
+    conditions: Mapping[str, tuple[str, ...]]
+    risk_level: Risk
+    requires_approval: bool
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """All rules, and what holds where none of them matches."""
+
+    rules: tuple[Rule, ...]
+    default_risk_level: Risk = Risk.HIGH
+    default_requires_approval: bool = True
+
+
+@dataclass(frozen=True)
+class Match:
+    """A rule that matched, with the reason in words."""
+
+    rule: str
+    risk_level: Risk
+    reason: str
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What the rules say about one operation, and why."""
+
+    risk_level: Risk
+    requires_approval: bool
+    matches: tuple[Match, ...]
+
+    def raised_to(self, stated: Risk) -> "Assessment":
+        """The assessment at the stated risk where that is higher: callers raise, never lower."""
+        if stated.severity <= self.risk_level.severity:
+            return self
+        match = Match("stated_by_caller", stated, f"the caller states {stated} risk")
+        return Assessment(
+            stated,
+            self.requires_approval or stated.severity >= Risk.HIGH.severity,
+            (*self.matches, match),
+        )
+
+
+def assess(rules: RuleSet, task: Mapping[str, object], agent: str) -> Assessment:
+    """Assess a task: the most severe matching rule wins, whatever the order of the rules.
+
+    Approval is required if any matching rule requires it. A task that no rule matches, or that
+    names no environment, is assessed by fail-closed defaults.
+    """
+    fields = {**task, "agent": agent}
+    matches: list[Match] = []
+    requires_approval = False
+    for rule in rules.rules:
+        reasons = [_condition(fields, field, wanted) for field, wanted in rule.conditions.items()]
+        if all(reasons):
+            matches.append(Match(rule.name, rule.risk_level, " and ".join(filter(None, reasons))))
+            requires_approval = requires_approval or rule.requires_approval
+    if not matches:
+        matches.append(Match("default", rules.default_risk_level, "no rule knows this operation"))
+        requires_approval = rules.default_requires_approval
+    if not any(_texts(task.get("environment"))):
+        matches.append(Match("no_environment", Risk.HIGH, "no environment is given"))
+        requires_approval = True
+    return Assessment(
+        most_severe(*(match.risk_level for match in matches)), requires_approval, tuple(matches)
+    )
+
+
+def _condition(fields: Mapping[str, object], field: str, wanted: Sequence[str]) -> str | None:
+    """Why the condition holds, in words, or None where it does not."""
+    value: object = fields
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    for text in _texts(value):
+        if any(fnmatchcase(text, _normal(pattern)) for pattern in wanted):
+            return f"{field} is {text}"
+    return None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The non-empty texts to compare: a scalar gives itself, a list each of its scalars."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    for item in values:
+        if isinstance(item, bool):
+            yield "true" if item else "false"
+        elif isinstance(item, (str, int, float)) and (text := _normal(str(item))):
+            yield text
+
+
+def _normal(text: str) -> str:
+    return text.strip().casefold()

@@ -1,0 +1,239 @@
+"""Settings from the environment; what is missing or wrong stops the start with a sentence."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _required(name: str, purpose: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ImproperlyConfigured(f"Set {name}: {purpose}.")
+    return value
+
+
+def _flag(name: str, *, default: bool) -> bool:
+    value = os.environ.get(name, "").strip() or str(int(default))
+    if value not in {"0", "1"}:
+        raise ImproperlyConfigured(f"{name} must be 0 or 1, not {value!r}.")
+    return value == "1"
+
+
+def _names(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def _database(url: str) -> dict[str, object]:
+    parts = conninfo_to_dict(url)
+    return {
+        "ENGINE": "django_prometheus.db.backends.postgresql",
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {"pool": DATABASE_POOL, **parts},
+    }
+
+
+SECRET_KEY = _required("SECRET_KEY", "a long random text that signs sessions and forms")
+DATABASE_URL = _required(
+    "DATABASE_URL", "the PostgreSQL database, postgresql://user:password@host/name"
+)
+REDIS_URL = _required("REDIS_URL", "the Redis that carries Celery's messages, redis://host:6379/0")
+
+DEBUG = False
+PUBLIC_URL = os.environ.get("HITL_PUBLIC_URL", "").rstrip("/") or (
+    f"http://127.0.0.1:{os.environ.get('PORT', '8000')}"
+)
+_public = urlsplit(PUBLIC_URL)
+if _public.scheme not in {"http", "https"} or not _public.hostname:
+    raise ImproperlyConfigured(f"HITL_PUBLIC_URL must be an http(s) address, not {PUBLIC_URL!r}.")
+ALLOWED_HOSTS = _names("ALLOWED_HOSTS") or [_public.hostname, "127.0.0.1", "localhost"]
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
+
+# The product's own settings.
+HITL_CONFIG_DIR = Path(os.environ.get("HITL_CONFIG_DIR") or BASE_DIR / "config")
+HITL_DATA_DIR = Path(os.environ.get("HITL_DATA_DIR") or BASE_DIR / "var")
+LINEAR_API_KEY = os.environ.get("LINEAR_API_KEY", "").strip()
+LINEAR_API_URL = os.environ.get("LINEAR_API_URL") or "https://api.linear.app/graphql"
+LINEAR_WEBHOOK_SECRETS = _names("LINEAR_WEBHOOK_SECRET")
+if LINEAR_API_KEY and not LINEAR_WEBHOOK_SECRETS:
+    raise ImproperlyConfigured(
+        "Set LINEAR_WEBHOOK_SECRET: LINEAR_API_KEY is set, and without the webhook's signing"
+        " secret no answer from Linear could be trusted."
+    )
+if len(LINEAR_WEBHOOK_SECRETS) > 2:
+    raise ImproperlyConfigured("LINEAR_WEBHOOK_SECRET takes at most two secrets, while rotating.")
+GITHUB_TOKEN = os.environ.get("GITHUB_TOKEN", "").strip()
+GITHUB_API_URL = (os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/")
+GITHUB_API_VERSION = os.environ.get("GITHUB_API_VERSION") or "2026-03-10"
+GITHUB_REPOSITORIES = _names("HITL_GITHUB_REPOSITORIES")
+
+# Dotted paths, so that `approvals` knows no channel and `agents` no executor by import.
+HITL_CHANNELS = [
+    *(["integrations.linear.channel.LinearChannel"] if LINEAR_API_KEY else []),
+    *(["integrations.github.channel.GitHubChannel"] if GITHUB_TOKEN else []),
+    "integrations.workflow.WorkflowChannel",
+]
+HITL_EXECUTORS = {
+    "command": "integrations.executors.run_command",
+    "http": "integrations.executors.call_http",
+    "github_workflow": "integrations.executors.dispatch_github_workflow",
+}
+# Name of a workflow -> (dotted path to a builder of an uncompiled graph, version of that graph).
+HITL_GRAPHS: dict[str, tuple[str, str]] = {}
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "csp",
+    "django_htmx",
+    "django_prometheus",
+    "approvals",
+    "agents",
+    "integrations",
+    "hitl_project",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "hitl_project.urls"
+ASGI_APPLICATION = "hitl_project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+            ],
+        },
+    },
+]
+
+# A pool opened before a fork is shared by the children, so only the web server asks for one.
+DATABASE_POOL: bool | dict[str, int] = (
+    {"min_size": 1, "max_size": 20, "timeout": 10}
+    if _flag("HITL_DATABASE_POOL", default=False)
+    else False
+)
+DATABASES = {"default": _database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = HITL_DATA_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "queue"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# Served over https, cookies and redirects are strict; a plain http address is for one machine.
+_https = _public.scheme == "https"
+SESSION_COOKIE_SECURE = _https
+CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = _https
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
+SECURE_HSTS_PRELOAD = _https
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+if _flag("HITL_BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "font-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# Celery carries hints; what is owed stands in PostgreSQL, so a publish may fail fast.
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+    "visibility_timeout": 3600,
+}
+CELERY_TASK_DEFAULT_QUEUE = "sweeps"
+CELERY_TASK_ROUTES = {
+    "agents.tasks.*": {"queue": "runs"},
+    "approvals.tasks.deliver_runs": {"queue": "runs"},
+    "approvals.tasks.deliver_channel": {"queue": "channels"},
+}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "approvals.tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("HITL_LOG_LEVEL", "INFO")},
+}

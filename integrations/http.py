@@ -1,0 +1,102 @@
+"""One way to speak HTTP: timeouts, and every failure as a ChannelError with a sentence.
+
+Nothing is repeated here: the outbox does that, and knows when.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from approvals.core.events import ChannelError
+
+TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+USER_AGENT = "hitl-gateway"
+
+
+class Unreachable(ChannelError):
+    """The request never left this machine: repeating it is safe whatever it asks for."""
+
+
+class ReplyLost(ChannelError):
+    """The request may have been carried out; what came of it is unknown."""
+
+
+def open_client(
+    base_url: str = "",
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout: httpx.Timeout | float = TIMEOUT,
+) -> httpx.Client:
+    """A client that follows no redirect, so that no credential reaches another host.
+
+    It may be shared by threads but not by processes: open it after a fork.
+    """
+    return httpx.Client(
+        base_url=base_url,
+        headers={"User-Agent": USER_AGENT, **(headers or {})},
+        timeout=timeout,
+        follow_redirects=False,
+    )
+
+
+def send(
+    client: httpx.Client, method: str, url: str, *, party: str, **options: Any
+) -> httpx.Response:
+    """One request, answered with any status; `party` names the other side in errors.
+
+    Raises Unreachable where nothing was sent and ReplyLost where the outcome is unknown; both are
+    transient ChannelErrors. An address that cannot be used at all is a permanent ChannelError.
+    """
+    try:
+        return client.request(method, url, **options)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+        raise Unreachable(f"{party} could not be reached: {_cause(error)}.") from error
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise ChannelError(
+            f"The address of {party} cannot be used: {_cause(error)}.", permanent=True
+        ) from error
+    except httpx.HTTPError as error:
+        raise ReplyLost(f"{party} gave no answer: {_cause(error)}.") from error
+
+
+def refuse_error_status(response: httpx.Response, party: str) -> None:
+    """Raise a ChannelError for any status but 2xx.
+
+    408, 425, 429 and 5xx are transient (429 and 503 pause for their Retry-After); the rest is
+    permanent, since repeating the same request would be answered the same way.
+    """
+    if response.is_success:
+        return
+    status = response.status_code
+    sentence = f"{party} answered {status}{_excerpt(response)}."
+    if status in {429, 503}:
+        pause = retry_after(response)
+        raise ChannelError(sentence, retry_after=60.0 if pause is None and status == 429 else pause)
+    raise ChannelError(sentence, permanent=status < 500 and status not in {408, 425})
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """The seconds that a Retry-After header asks for (RFC 9110, 10.2.3), or None without one."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _excerpt(response: httpx.Response) -> str:
+    text = " ".join(response.text.split())[:200]
+    return f": {text}" if text else ""
+
+
+def _cause(error: Exception) -> str:
+    """The error in words; httpx leaves the text of some timeouts empty."""
+    return str(error).rstrip(".") or type(error).__name__

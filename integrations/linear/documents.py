@@ -1,0 +1,88 @@
+"""Every GraphQL document that is sent to Linear; a test checks each against Linear's schema."""
+
+_STATE = "id name type"
+
+_MOVES = """
+  nodes {
+    id
+    createdAt
+    actor { id name }
+    botActor { id }
+    fromState { id name }
+    toState { id name }
+  }
+  pageInfo { hasNextPage endCursor }
+"""
+
+# Fifty issues with this much history stay below Linear's limit on a query's complexity.
+_ISSUE = f"""
+  id
+  identifier
+  url
+  trashed
+  archivedAt
+  team {{ key }}
+  state {{ {_STATE} }}
+  history(first: 20) {{ {_MOVES} }}
+"""
+
+VIEWER = "query Viewer { viewer { id name email } }"
+
+TEAM = f"""
+query Team($key: String!) {{
+  teams(filter: {{ key: {{ eq: $key }} }}, first: 1) {{ nodes {{ id key name }} }}
+  workflowStates(filter: {{ team: {{ key: {{ eq: $key }} }} }}, first: 250) {{
+    nodes {{ {_STATE} }}
+  }}
+}}
+"""
+
+LABELS = """
+query Labels($names: [String!]!) {
+  issueLabels(filter: { name: { in: $names } }, first: 250) { nodes { id name team { id } } }
+}
+"""
+
+PROJECTS = """
+query Projects($name: String!) {
+  projects(filter: { name: { eq: $name } }, first: 2) { nodes { id name } }
+}
+"""
+
+ISSUES = f"""
+query Issues($ids: [ID!]!) {{
+  issues(filter: {{ id: {{ in: $ids }} }}, first: 50, includeArchived: true) {{
+    nodes {{ {_ISSUE} }}
+  }}
+}}
+"""
+
+HISTORY = f"""
+query History($id: String!, $after: String) {{
+  issue(id: $id) {{ history(first: 100, after: $after) {{ {_MOVES} }} }}
+}}
+"""
+
+ISSUE_CREATE = f"""
+mutation IssueCreate($input: IssueCreateInput!) {{
+  issueCreate(input: $input) {{ success issue {{ {_ISSUE} }} }}
+}}
+"""
+
+ISSUE_UPDATE = """
+mutation IssueUpdate($id: String!, $input: IssueUpdateInput!) {
+  issueUpdate(id: $id, input: $input) { success }
+}
+"""
+
+COMMENT_CREATE = """
+mutation CommentCreate($input: CommentCreateInput!) {
+  commentCreate(input: $input) { success }
+}
+"""
+
+ATTACHMENT_CREATE = """
+mutation AttachmentCreate($input: AttachmentCreateInput!) {
+  attachmentCreate(input: $input) { success }
+}
+"""

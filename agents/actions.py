@@ -1,0 +1,56 @@
+"""What the graph and the executors say to each other about one frozen action."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+
+@dataclass(frozen=True)
+class ActionResult:
+    """How an action ended.
+
+    `summary` is one sentence for people, `output` what the action printed or answered (bounded by
+    the executor), `data` further JSON such as an exit code.
+    """
+
+    succeeded: bool
+    summary: str
+    output: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class OutcomeUnknown(Exception):
+    """The action may or may not have happened: only a person who looks can tell."""
+
+
+class Executor(Protocol):
+    """What carries out one kind of action.
+
+    It runs the frozen action and nothing else, ends within the action's `timeout_seconds` plus a
+    few seconds, answers failure as a result, and raises only OutcomeUnknown. The same
+    `idempotency_key` means the same intention, so that the far side can tell a repetition.
+    """
+
+    def __call__(self, action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
+        """Carry out the action once."""
+        ...
+
+
+def load_executor(name: str) -> Executor:
+    """The executor of that name; ImproperlyConfigured where the settings know none."""
+    executors: Mapping[str, str] = settings.HITL_EXECUTORS
+    if name not in executors:
+        known = ", ".join(sorted(executors)) or "none"
+        raise ImproperlyConfigured(
+            f"There is no executor named {name!r}; HITL_EXECUTORS names {known}."
+        )
+    try:
+        return cast("Executor", import_string(executors[name]))
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"The executor {name!r} cannot be loaded from {executors[name]}: {error}"
+        ) from error

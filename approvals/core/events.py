@@ -14,7 +14,7 @@ from approvals.core.risk import Match, Risk
 class EventName(StrEnum):
     """The names of audit entries: dotted, past tense."""
 
-    ASSESSED = "request.not_required"
+    NOT_REQUIRED = "request.not_required"
     OPENED = "request.opened"
     APPROVED = "request.approved"
     REJECTED = "request.rejected"

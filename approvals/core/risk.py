@@ -88,9 +88,9 @@ def assess(rules: RuleSet, task: Mapping[str, object], agent: str) -> Assessment
     matches: list[Match] = []
     requires_approval = False
     for rule in rules.rules:
-        reasons = [_condition(fields, field, wanted) for field, wanted in rule.conditions.items()]
-        if all(reasons):
-            matches.append(Match(rule.name, rule.risk_level, " and ".join(filter(None, reasons))))
+        reason = explain(rule.conditions, fields)
+        if reason is not None:
+            matches.append(Match(rule.name, rule.risk_level, reason))
             requires_approval = requires_approval or rule.requires_approval
     if not matches:
         matches.append(Match("default", rules.default_risk_level, "no rule knows this operation"))
@@ -101,6 +101,17 @@ def assess(rules: RuleSet, task: Mapping[str, object], agent: str) -> Assessment
     return Assessment(
         most_severe(*(match.risk_level for match in matches)), requires_approval, tuple(matches)
     )
+
+
+def explain(conditions: Mapping[str, tuple[str, ...]], fields: Mapping[str, object]) -> str | None:
+    """Why all conditions hold, in words, or None where one does not."""
+    reasons = []
+    for field, wanted in conditions.items():
+        reason = _condition(fields, field, wanted)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return " and ".join(reasons)
 
 
 def _condition(fields: Mapping[str, object], field: str, wanted: Sequence[str]) -> str | None:

@@ -1,0 +1,22 @@
+"""The tables; only services, selectors, outbox, audit, metrics and admin name them."""
+
+from approvals.models.delivery import ChannelPause, Delivery, Heartbeat
+from approvals.models.owed import ClockTimestamp, Owed
+from approvals.models.people import ApiToken, ApproverProfile
+from approvals.models.request import ApprovalRequest, AuditEntry, Vote, VoteRefusal
+from approvals.models.webhook import InboundWebhook
+
+__all__ = [
+    "ApiToken",
+    "ApprovalRequest",
+    "ApproverProfile",
+    "AuditEntry",
+    "ChannelPause",
+    "ClockTimestamp",
+    "Delivery",
+    "Heartbeat",
+    "InboundWebhook",
+    "Owed",
+    "Vote",
+    "VoteRefusal",
+]

@@ -1,0 +1,34 @@
+"""What the outside told us, kept so that nothing is applied twice."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from approvals.models.owed import ClockTimestamp
+from approvals.models.request import ApprovalRequest
+
+
+class InboundWebhook(models.Model):
+    """One verified message from outside, and what became of it."""
+
+    source = models.CharField(max_length=40)
+    delivery_id = models.CharField(max_length=200)
+    body_digest = models.CharField(max_length=64)
+    body = models.TextField(blank=True, default="")
+    received_at = models.DateTimeField(db_default=ClockTimestamp())
+    outcome = models.CharField(max_length=20, blank=True, default="")
+    reason = models.CharField(max_length=300, blank=True, default="")
+    request = models.ForeignKey(
+        ApprovalRequest, models.SET_NULL, null=True, blank=True, related_name="inbound_webhooks"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["source", "delivery_id"], name="one_webhook_a_delivery_id"
+            ),
+            models.UniqueConstraint(fields=["source", "body_digest"], name="one_webhook_a_body"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.delivery_id}: {self.outcome}"

@@ -1,0 +1,253 @@
+"""Owed work as rows: owe it, claim it, deliver it, back off. Celery only carries hints."""
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+from uuid import UUID, uuid4
+
+from celery import current_app
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Case, F, Q, QuerySet, When
+from django.utils.module_loading import import_string
+
+from approvals import audit
+from approvals.audit import SYSTEM, Fact
+from approvals.core.events import (
+    LINEAR,
+    Channel,
+    ChannelBusy,
+    ChannelError,
+    Event,
+    EventName,
+    Receipt,
+    concerned_channels,
+)
+from approvals.core.risk import Risk
+from approvals.models import (
+    ApprovalRequest,
+    AuditEntry,
+    ChannelPause,
+    ClockTimestamp,
+    Delivery,
+    Owed,
+)
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 120
+BUSY_SECONDS = 1.0
+# With waits of at most 15 minutes this goes on for more than a day: an outage overnight heals.
+MAX_ATTEMPTS = 110
+MAX_WAIT_SECONDS = 900.0
+
+Row = TypeVar("Row", bound=Owed)
+
+
+@lru_cache(maxsize=1)
+def channels() -> Mapping[str, Channel]:
+    """The channels that the settings name, by name."""
+    found = [cast("Channel", import_string(path)()) for path in settings.HITL_CHANNELS]
+    return {channel.name: channel for channel in found}
+
+
+def clock() -> datetime:
+    """The database's time now, with its zone."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cast("datetime", cursor.fetchone()[0])
+
+
+# Owe
+
+
+def open_deliveries(request: ApprovalRequest) -> None:
+    """Owe every channel that wants the new request its first delivery."""
+    snapshot = request.snapshot()
+    wanted = [name for name, channel in channels().items() if channel.wants(snapshot)]
+    concerned = concerned_channels(EventName.OPENED, wanted)
+    Delivery.objects.bulk_create(
+        Delivery(
+            request=request,
+            channel=name,
+            wanted=int(name in concerned),
+            priority=3 - Risk(request.risk_level).severity,
+        )
+        for name in wanted
+    )
+    _hint_on_commit(concerned)
+
+
+def owe(request_ids: Sequence[UUID], name: EventName) -> None:
+    """Owe the channels that the event concerns a look at each of the requests."""
+    _raise(request_ids, concerned_channels(name, list(channels())))
+
+
+def nudge(request_id: UUID, channel: str) -> None:
+    """Owe a channel one more converge, although nothing happened that it does not know."""
+    _raise([request_id], [channel])
+
+
+def _raise(request_ids: Sequence[UUID], names: Sequence[str]) -> None:
+    Delivery.objects.filter(request_id__in=request_ids, channel__in=names).update(
+        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=ClockTimestamp()
+    )
+    _hint_on_commit(names)
+
+
+def _hint_on_commit(names: Sequence[str]) -> None:
+    for name in names:
+        transaction.on_commit(lambda name=name: hint(name), robust=True)
+
+
+def hint(channel: str) -> None:
+    """Wake a worker for a channel; raises where the broker is down, and the sweep finds the rest.
+
+    Expires, so that hints do not pile up while no worker listens.
+    """
+    queue = "runs" if channel == "workflow" else "channels"
+    current_app.send_task("approvals.tasks.deliver", [channel], queue=queue, expires=60)
+
+
+# Claim
+
+
+def claim(rows: QuerySet[Row], *, lease_seconds: int = LEASE_SECONDS) -> Row | None:
+    """Take one owed row that nobody else holds, most urgent first, or None.
+
+    The row's `lease_token` is the claim; whoever finishes must still hold it.
+    """
+    with transaction.atomic():
+        now = clock()
+        row = (
+            rows.filter(Owed.is_owed(), Q(lease_until=None) | Q(lease_until__lt=now))
+            .filter(not_before__lte=now)
+            .select_for_update(skip_locked=True, of=("self",))
+            .order_by("priority", "not_before", "pk")
+            .first()
+        )
+        if row is not None:
+            row.lease_token = uuid4()
+            row.lease_until = now + timedelta(seconds=lease_seconds)
+            row.save(update_fields=["lease_token", "lease_until"])
+    return row
+
+
+def settle(row: Owed, **changes: Any) -> bool:
+    """Let go of a claimed row with these changes; False where the claim was lost meanwhile."""
+    held = type(row)._default_manager.filter(pk=row.pk, lease_token=row.lease_token)
+    return held.update(lease_token=None, lease_until=None, **changes) == 1
+
+
+def backed_off(row: Owed, error: ChannelError, now: datetime) -> dict[str, Any]:
+    """The changes for a row whose work failed: wait longer each time, give up at the bound."""
+    attempts = row.attempts + 1
+    gave_up = error.permanent or attempts >= MAX_ATTEMPTS
+    wait = min(MAX_WAIT_SECONDS, 2.0 ** min(attempts, 12)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+    if error.retry_after is not None:
+        wait = max(wait, error.retry_after)
+    return {
+        "attempts": attempts,
+        "last_error": str(error)[:2000],
+        # What was raised while the work went on has not been tried yet.
+        "gave_up_at": Case(When(wanted=row.wanted, then=now)) if gave_up else None,
+        "not_before": now + timedelta(seconds=wait),
+    }
+
+
+# Deliver
+
+
+def deliver_next(channel_name: str) -> bool:
+    """Deliver the most urgent owed row of a channel; False when there is none."""
+    if ChannelPause.objects.filter(channel=channel_name, until_at__gt=ClockTimestamp()).exists():
+        return False
+    row = claim(Delivery.objects.filter(channel=channel_name))
+    if row is None:
+        return False
+    _converge(row, channels()[channel_name])
+    return True
+
+
+def _converge(row: Delivery, channel: Channel) -> None:
+    request = ApprovalRequest.objects.prefetch_related("votes").get(pk=row.request_id)
+    entries = AuditEntry.objects.filter(stream=row.request_id, number__gt=row.told)
+    since = [
+        Event(entry.number, EventName(entry.name), entry.actor, entry.via, entry.at, entry.data)
+        for entry in entries.order_by("number")
+    ]
+    try:
+        receipt = channel.converge(request.snapshot(row.memory), since)
+    except ChannelBusy:
+        settle(row, not_before=clock() + timedelta(seconds=BUSY_SECONDS))
+    except ChannelError as error:
+        _failed(row, error)
+    else:
+        told = since[-1].number if since else row.told
+        _succeeded(row, receipt, told)
+
+
+def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
+    with transaction.atomic():
+        request = ApprovalRequest.objects.select_for_update().get(pk=row.request_id)
+        now = clock()
+        settled = settle(
+            row,
+            done=row.wanted,
+            told=told,
+            attempts=0,
+            last_error="",
+            gave_up_at=None,
+            reference=receipt.reference,
+            url=receipt.url,
+            memory=dict(receipt.memory),
+            delivered_at=now,
+        )
+        if not settled:
+            return
+        linked = row.channel == LINEAR and request.linear_issue_id != receipt.reference
+        if linked:
+            request.linear_issue_id = receipt.reference
+            request.linear_issue_url = receipt.url
+            request.save(update_fields=["linear_issue_id", "linear_issue_url"])
+        data = {"channel": row.channel, "reference": receipt.reference}
+        audit.append([Fact(request.pk, EventName.DELIVERY_SUCCEEDED, SYSTEM, now, data)])
+        if linked:
+            # The comment on the pull request shows the link to the issue.
+            nudge(request.pk, "github")
+
+
+def _failed(row: Delivery, error: ChannelError) -> None:
+    log.warning("Delivery %s to %s failed: %s", row.pk, row.channel, error)
+    with transaction.atomic():
+        ApprovalRequest.objects.select_for_update().get(pk=row.request_id)
+        now = clock()
+        changes = backed_off(row, error, now)
+        if error.memory is not None:
+            changes["memory"] = dict(error.memory)
+        if error.retry_after is not None:
+            pause(row.channel, now + timedelta(seconds=error.retry_after))
+        if not settle(row, **changes):
+            return
+        data = {"channel": row.channel, "error": changes["last_error"]}
+        if changes["gave_up_at"]:
+            audit.append([Fact(row.request_id, EventName.DELIVERY_GAVE_UP, SYSTEM, now, data)])
+        elif row.attempts == 0:
+            # The first failure is the fact; the repeats are counted on the row.
+            audit.append([Fact(row.request_id, EventName.DELIVERY_FAILED, SYSTEM, now, data)])
+
+
+def pause(channel: str, until_at: datetime) -> None:
+    """Tell a channel nothing until then."""
+    ChannelPause.objects.update_or_create(channel=channel, defaults={"until_at": until_at})
+
+
+def owing_channels() -> list[str]:
+    """The channels that have something due now."""
+    due = Delivery.objects.filter(
+        Owed.is_owed(), not_before__lte=ClockTimestamp(), channel__in=list(channels())
+    )
+    return list(due.order_by("channel").values_list("channel", flat=True).distinct())

@@ -1,0 +1,103 @@
+"""Lists of requests: what waits, what was decided."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from approvals.core.lifecycle import Status
+from approvals.core.risk import Risk
+from approvals.errors import InvalidInput
+from approvals.models import ApprovalRequest, ClockTimestamp, Heartbeat
+
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True)
+class Page:
+    """Requests in order, and the cursor of the next page, empty on the last."""
+
+    rows: Sequence[ApprovalRequest]
+    next_cursor: str
+
+
+def list_requests(
+    filters: Mapping[str, str | None], *, cursor: str = "", limit: int = PAGE_SIZE
+) -> Page:
+    """Requests that fit the filters, newest first; InvalidInput for an unknown value.
+
+    `filters` may hold status, risk_level, agent, environment, operation and workflow_id.
+    """
+    rows = _filtered(filters)
+    if cursor:
+        created_at, request_id = _decoded(cursor)
+        rows = rows.filter(
+            Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=request_id)
+        )
+    found = list(rows.order_by("-created_at", "-pk")[: limit + 1])
+    more = len(found) > limit
+    found = found[:limit]
+    return Page(found, _encoded(found[-1]) if more else "")
+
+
+def list_waiting(filters: Mapping[str, str | None], limit: int = 100) -> Sequence[ApprovalRequest]:
+    """Pending requests, most severe first, then the one that expires first."""
+    rows = _filtered({**filters, "status": Status.PENDING}).prefetch_related("votes__user")
+    return list(rows.order_by(ApprovalRequest.by_severity(), "expires_at", "pk")[:limit])
+
+
+def list_decided(filters: Mapping[str, str | None], limit: int = 25) -> Sequence[ApprovalRequest]:
+    """Requests that were decided or ended, the latest first."""
+    rows = _filtered(filters).exclude(status=Status.PENDING, expires_at__gt=ClockTimestamp())
+    return list(rows.order_by("-decided_at", "-pk")[:limit])
+
+
+def heartbeats() -> dict[str, float]:
+    """Seconds since each kind of background process was last seen at work."""
+    rows = Heartbeat.objects.annotate(now=ClockTimestamp())
+    return {row.name: (row.now - row.seen_at).total_seconds() for row in rows}
+
+
+def _filtered(filters: Mapping[str, str | None]) -> QuerySet[ApprovalRequest]:
+    rows = ApprovalRequest.objects.all()
+    if status := filters.get("status"):
+        rows = _with_status(rows, status)
+    if risk_level := filters.get("risk_level"):
+        if risk_level not in set(Risk):
+            raise InvalidInput("risk_level", f"The risk level is one of {', '.join(Risk)}.")
+        rows = rows.filter(risk_level=risk_level)
+    if agent := filters.get("agent"):
+        rows = rows.filter(agent_name=agent)
+    for field in ("environment", "operation", "workflow_id"):
+        if value := filters.get(field):
+            rows = rows.filter(**{field: value})
+    return rows
+
+
+def _with_status(rows: QuerySet[ApprovalRequest], status: str) -> QuerySet[ApprovalRequest]:
+    if status not in set(Status):
+        raise InvalidInput("status", f"The status is one of {', '.join(Status)}.")
+    # The sweep may be late: a pending request past its deadline already reads as expired.
+    overdue = Q(status=Status.PENDING, expires_at__lte=ClockTimestamp())
+    if status == Status.PENDING:
+        return rows.filter(status=Status.PENDING).exclude(overdue)
+    if status == Status.EXPIRED:
+        return rows.filter(Q(status=Status.EXPIRED) | overdue)
+    return rows.filter(status=status)
+
+
+def _encoded(row: ApprovalRequest) -> str:
+    text = f"{row.created_at.isoformat()} {row.pk}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _decoded(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        created_at, request_id = base64.urlsafe_b64decode(cursor).decode().rsplit(" ", 1)
+        return datetime.fromisoformat(created_at), UUID(request_id)
+    except (ValueError, binascii.Error, UnicodeDecodeError) as error:
+        raise InvalidInput("cursor", "The cursor is not one that this API gave out.") from error

@@ -1,0 +1,107 @@
+"""One request, with everything people and channels want to know of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from approvals import outbox
+from approvals.core import lifecycle
+from approvals.core.events import Snapshot
+from approvals.core.lifecycle import Actor, Refused, Status
+from approvals.errors import RequestNotFound
+from approvals.models import ApprovalRequest, AuditEntry, Delivery
+
+
+def get_request(request_id: UUID) -> ApprovalRequest:
+    """The request with its votes; RequestNotFound."""
+    row = ApprovalRequest.objects.prefetch_related("votes__user").filter(pk=request_id).first()
+    if row is None:
+        raise RequestNotFound(f"There is no request {request_id}.")
+    return row
+
+
+def get_snapshot(request_id: UUID) -> Snapshot:
+    """The request as channels see it; RequestNotFound."""
+    return get_request(request_id).snapshot()
+
+
+def find_request(reference: str) -> ApprovalRequest:
+    """The request by its UUID or its Linear identifier such as CHEF-271; RequestNotFound."""
+    request_id = find_for_linear(reference)
+    if request_id is None:
+        raise RequestNotFound(f"There is no request {reference}.")
+    return get_request(request_id)
+
+
+def find_for_linear(reference: str) -> UUID | None:
+    """The id of the request that a Linear issue stands for, by UUID or identifier."""
+    try:
+        rows = ApprovalRequest.objects.filter(pk=UUID(reference))
+    except ValueError:
+        rows = ApprovalRequest.objects.filter(linear_issue_id=reference[:60].upper())
+    return rows.values_list("pk", flat=True).first()
+
+
+def shown_status(row: ApprovalRequest) -> Status:
+    """The status people should see: a pending request past its deadline reads as expired."""
+    if row.status == Status.PENDING and outbox.clock() >= row.expires_at:
+        return Status.EXPIRED
+    return Status(row.status)
+
+
+def why_not(row: ApprovalRequest, actor: Actor) -> Refused | None:
+    """Why this actor could not vote on the request now, or None."""
+    return lifecycle.refusal(row.standing(), actor, outbox.clock())
+
+
+def timeline(stream: UUID) -> Sequence[AuditEntry]:
+    """What happened, oldest first."""
+    return list(AuditEntry.objects.filter(stream=stream).order_by("number"))
+
+
+def deliveries(request_id: UUID) -> Sequence[Delivery]:
+    """What each channel has been told, by channel."""
+    return list(Delivery.objects.filter(request_id=request_id).order_by("channel"))
+
+
+def snapshots_of_thread(thread_id: str) -> list[Snapshot]:
+    """Every request of a workflow's thread, oldest first."""
+    rows = ApprovalRequest.objects.prefetch_related("votes").filter(thread_id=thread_id)
+    return [row.snapshot() for row in rows.order_by("created_at", "pk")]
+
+
+def pending_for_channel(channel: str, limit: int, after: UUID | None) -> list[Snapshot]:
+    """Pending requests that a channel was told of, by id after the given one, with its memory."""
+    rows = (
+        Delivery.objects.filter(
+            channel=channel, told__gt=0, request__status=Status.PENDING, gave_up_at=None
+        )
+        .select_related("request")
+        .prefetch_related("request__votes")
+        .order_by("request_id")
+    )
+    if after is not None:
+        rows = rows.filter(request_id__gt=after)
+    return [row.request.snapshot(row.memory) for row in rows[:limit]]
+
+
+def iter_pending_for_channel(channel: str, limit: int) -> Iterator[list[Snapshot]]:
+    """Pages of `limit` pending requests that a channel was told of."""
+    after: UUID | None = None
+    while page := pending_for_channel(channel, limit, after):
+        yield page
+        after = page[-1].id
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a Linear issue is called, once it exists."""
+
+    linear_issue_id: str | None
+    linear_issue_url: str | None
+
+
+def linear_link(request_id: UUID) -> Told:
+    """The Linear identifier and address of a request, None until the issue exists."""
+    row = ApprovalRequest.objects.values_list("linear_issue_id", "linear_issue_url")
+    return Told(*row.get(pk=request_id))

@@ -1,0 +1,40 @@
+"""The verbs: every write goes through one of them, with an actor, and leaves an audit entry."""
+
+from approvals.audit import SYSTEM
+from approvals.services.deciding import (
+    Ballot,
+    cancel_request,
+    cast_vote,
+    expire_overdue,
+    refuse_resume,
+    supersede_request,
+)
+from approvals.services.deliveries import beat_heart, retry_delivery
+from approvals.services.inbound import finish_webhook, record_webhook
+from approvals.services.opening import Opened, assess_task, open_request, record_not_required
+from approvals.services.people import (
+    create_approver,
+    create_token,
+    revoke_token,
+)
+
+__all__ = [
+    "SYSTEM",
+    "Ballot",
+    "Opened",
+    "assess_task",
+    "beat_heart",
+    "cancel_request",
+    "cast_vote",
+    "create_approver",
+    "create_token",
+    "expire_overdue",
+    "finish_webhook",
+    "open_request",
+    "record_not_required",
+    "record_webhook",
+    "refuse_resume",
+    "retry_delivery",
+    "revoke_token",
+    "supersede_request",
+]

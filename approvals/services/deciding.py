@@ -1,0 +1,232 @@
+"""Everything that may end a request: a vote, a withdrawal, a successor, the deadline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+
+from approvals import audit, outbox
+from approvals.audit import SYSTEM, Fact
+from approvals.core import intake, lifecycle
+from approvals.core.events import EventName
+from approvals.core.lifecycle import Accepted, Actor, Choice, Reason, Refused, Status
+from approvals.errors import (
+    AlreadyDecided,
+    InvalidInput,
+    NotAllowed,
+    Refusal,
+    RequestNotFound,
+)
+from approvals.models import ApprovalRequest, ClockTimestamp, Vote, VoteRefusal
+
+MAX_COMMENT = 4000
+_EVENT = {
+    Status.APPROVED: EventName.APPROVED,
+    Status.REJECTED: EventName.REJECTED,
+    Status.EXPIRED: EventName.EXPIRED,
+    Status.CANCELLED: EventName.CANCELLED,
+    Status.SUPERSEDED: EventName.SUPERSEDED,
+}
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """Where a request stands after a vote that counts."""
+
+    request_id: UUID
+    workflow_id: str
+    status: Status
+    approvals: int
+    quorum: int
+    changed: bool
+
+
+def cast_vote(
+    request_id: UUID,
+    *,
+    actor: Actor,
+    choice: Choice,
+    comment: str = "",
+    detail: Mapping[str, Any] | None = None,
+) -> Ballot:
+    """Count one person's vote, which may decide the request.
+
+    `detail` is kept with the audit entry. Raises RequestNotFound, InvalidInput, AlreadyDecided
+    and NotAllowed; a refusal is recorded before it is raised.
+    """
+    if (fault := intake.text_fault(comment, MAX_COMMENT)) is not None:
+        raise InvalidInput("comment", f"The comment {fault}.")
+    with transaction.atomic():
+        row = _locked(request_id)
+        now = outbox.clock()
+        outcome = lifecycle.decide(row.standing(), actor, choice, now)
+        if isinstance(outcome, Accepted):
+            return _count(row, actor, choice, comment, outcome, now, detail or {})
+        refused = _refuse(row, actor, choice, outcome, now, detail or {})
+    raise refused
+
+
+def cancel_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
+    """Withdraw a pending request: whoever asked, an operator, or the gateway itself.
+
+    Raises RequestNotFound, InvalidInput, NotAllowed and AlreadyDecided.
+    """
+    if (fault := intake.text_fault(reason, MAX_COMMENT)) is not None:
+        raise InvalidInput("reason", f"The reason {fault}.")
+    with transaction.atomic():
+        row = _locked(request_id)
+        asked = actor.user_id is not None and actor.user_id == row.opened_by_id
+        if not (asked or actor.operator or actor == SYSTEM):
+            raise NotAllowed("Only whoever asked for it, or an operator, may cancel a request.")
+        _must_be_pending(row)
+        _resolve([row], Status.CANCELLED, actor, outbox.clock(), reason)
+
+
+def supersede_request(
+    request_id: UUID, *, actor: Actor = SYSTEM, reason: str, successor_id: UUID | None = None
+) -> None:
+    """End a pending request whose operation is no longer the one that would run.
+
+    Raises RequestNotFound and AlreadyDecided.
+    """
+    with transaction.atomic():
+        row = _locked(request_id)
+        _must_be_pending(row)
+        row.superseded_by_id = successor_id
+        row.save(update_fields=["superseded_by"])
+        _resolve([row], Status.SUPERSEDED, actor, outbox.clock(), reason)
+
+
+def expire_overdue(limit: int = 500) -> int:
+    """Expire pending requests past their deadline, at most `limit`; returns how many."""
+    with transaction.atomic():
+        rows = list(
+            ApprovalRequest.objects.select_for_update(skip_locked=True)
+            .filter(status=Status.PENDING, expires_at__lte=ClockTimestamp())
+            .order_by("expires_at")[:limit]
+        )
+        if rows:
+            _expire(rows, outbox.clock())
+    return len(rows)
+
+
+def refuse_resume(request_id: UUID, *, reason: str, successor_id: UUID | None = None) -> None:
+    """Record that a decision was not used, because the workflow now asks for something else."""
+    with transaction.atomic():
+        row = _locked(request_id)
+        data = {"reason": reason, "successor": successor_id and str(successor_id)}
+        audit.append([Fact(row.pk, EventName.RESUME_REFUSED, SYSTEM, outbox.clock(), data)])
+
+
+def _locked(request_id: UUID) -> ApprovalRequest:
+    row = ApprovalRequest.objects.select_for_update().filter(pk=request_id).first()
+    if row is None:
+        raise RequestNotFound(f"There is no request {request_id}.")
+    return row
+
+
+def _must_be_pending(row: ApprovalRequest) -> None:
+    if row.status != Status.PENDING:
+        raise _already(row)
+
+
+def _count(
+    row: ApprovalRequest,
+    actor: Actor,
+    choice: Choice,
+    comment: str,
+    outcome: Accepted,
+    now: datetime,
+    detail: Mapping[str, Any],
+) -> Ballot:
+    policy = row.frozen_policy
+    if outcome.changed:
+        Vote.objects.update_or_create(
+            request=row,
+            user_id=actor.user_id,
+            defaults={"choice": choice, "comment": comment, "via": actor.via, "cast_at": now},
+        )
+        data = {
+            "choice": choice,
+            "comment": comment,
+            "approvals": outcome.approvals,
+            "quorum": policy.quorum,
+            **detail,
+        }
+        audit.append([Fact(row.pk, EventName.VOTE_CAST, actor, now, data)])
+        if outcome.status is Status.PENDING:
+            outbox.owe([row.pk], EventName.VOTE_CAST)
+    if outcome.status is not Status.PENDING:
+        _resolve([row], outcome.status, actor, now, comment)
+    return Ballot(
+        row.pk, row.workflow_id, outcome.status, outcome.approvals, policy.quorum, outcome.changed
+    )
+
+
+def _refuse(
+    row: ApprovalRequest,
+    actor: Actor,
+    choice: Choice,
+    refused: Refused,
+    now: datetime,
+    detail: Mapping[str, Any],
+) -> Refusal:
+    """Record the refusal and return what to raise once the transaction is committed."""
+    overdue = refused.reason is Reason.EXPIRED
+    if overdue:
+        _expire([row], now)
+    counted, first = VoteRefusal.objects.get_or_create(
+        request=row,
+        actor=actor.identity[:200],
+        choice=choice,
+        reason=refused.reason,
+        via=actor.via,
+        defaults={"last_at": now},
+    )
+    if first:
+        data = {"choice": choice, "code": refused.reason, "sentence": refused.sentence, **detail}
+        audit.append([Fact(row.pk, EventName.VOTE_REFUSED, actor, now, data)])
+        if row.status == Status.PENDING:
+            outbox.owe([row.pk], EventName.VOTE_REFUSED)
+    else:
+        VoteRefusal.objects.filter(pk=counted.pk).update(times=F("times") + 1, last_at=now)
+    if overdue or refused.reason is Reason.ALREADY_DECIDED:
+        return _already(row)
+    return NotAllowed(refused.sentence)
+
+
+def _expire(rows: Sequence[ApprovalRequest], now: datetime) -> None:
+    _resolve(rows, Status.EXPIRED, SYSTEM, now, "Nobody decided before the deadline.")
+
+
+def _resolve(
+    rows: Sequence[ApprovalRequest], status: Status, actor: Actor, now: datetime, reason: str
+) -> None:
+    """End locked pending requests: the only place where a status changes."""
+    ids = [row.pk for row in rows]
+    changed = ApprovalRequest.objects.filter(pk__in=ids, status=Status.PENDING).update(
+        status=status, decided_at=now, decided_by=actor.name, decision_reason=reason
+    )
+    if changed != len(rows):
+        raise RuntimeError(f"{len(rows) - changed} locked requests were not pending")
+    for row in rows:
+        row.status, row.decided_at, row.decided_by = status, now, actor.name
+        row.decision_reason = reason
+    event = _EVENT[status]
+    audit.append([Fact(row.pk, event, actor, now, {"reason": reason}) for row in rows])
+    outbox.owe(ids, event)
+
+
+def _already(row: ApprovalRequest) -> AlreadyDecided:
+    decided_at = cast("datetime", row.decided_at)
+    return AlreadyDecided(
+        f"This request was already {row.status} by {row.decided_by}"
+        f" at {decided_at:%Y-%m-%d %H:%M} UTC.",
+        status=row.status,
+        decided_by=row.decided_by,
+        decided_at=decided_at,
+    )

@@ -1,0 +1,30 @@
+"""A person's second chance for a delivery, and the heartbeats of background processes."""
+
+from django.db import transaction
+
+from approvals import audit, outbox
+from approvals.audit import Fact
+from approvals.core.events import EventName
+from approvals.core.lifecycle import Actor
+from approvals.errors import NotAllowed, RequestNotFound
+from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Heartbeat
+
+
+def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
+    """Try a delivery again at once; for operators. Raises NotAllowed and RequestNotFound."""
+    if not actor.operator:
+        raise NotAllowed("Only an operator may retry a delivery.")
+    with transaction.atomic():
+        row = Delivery.objects.filter(pk=delivery_id).first()
+        if row is None:
+            raise RequestNotFound(f"There is no delivery {delivery_id}.")
+        ApprovalRequest.objects.select_for_update().get(pk=row.request_id)
+        data = {"channel": row.channel, "reason": reason}
+        fact = Fact(row.request_id, EventName.DELIVERY_RETRIED, actor, outbox.clock(), data)
+        audit.append([fact])
+        outbox.nudge(row.request_id, row.channel)
+
+
+def beat_heart(name: str) -> None:
+    """Note that a kind of background process is at work now."""
+    Heartbeat.objects.update_or_create(name=name, defaults={"seen_at": ClockTimestamp()})

@@ -1,0 +1,219 @@
+"""Open a request, or leave a record that none was needed."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+
+from approvals import audit, outbox, policy
+from approvals.audit import SYSTEM, Fact
+from approvals.core import intake
+from approvals.core.canonical import digest
+from approvals.core.events import EventName
+from approvals.core.lifecycle import Actor, Policy
+from approvals.core.risk import Assessment, Risk, assess
+from approvals.errors import IdempotencyConflict, InvalidInput
+from approvals.models import ApprovalRequest
+
+NOT_REQUIRED = "not_required"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What came of asking: a request that waits, or no need for one (`request_id` None)."""
+
+    request_id: UUID | None
+    status: str
+    risk_level: Risk
+    requires_approval: bool
+    linear_issue_id: str | None = None
+    linear_issue_url: str | None = None
+    created: bool = True
+
+
+def assess_task(task: Mapping[str, Any], agent_name: str, stated: str | None = None) -> Assessment:
+    """Assess a task by the rules this process started with; opens nothing.
+
+    `stated` may raise the risk, never lower it. InvalidInput where a value does not fit.
+    """
+    if (fault := intake.task_fault(task)) is not None:
+        raise InvalidInput("task", f"The task {fault}.")
+    assessment = assess(policy.current_rules(), task, agent_name)
+    if not stated:
+        return assessment
+    if stated not in set(Risk):
+        raise InvalidInput("risk_level", f"The risk level is one of {', '.join(Risk)}.")
+    return assessment.raised_to(Risk(stated))
+
+
+def open_request(
+    *,
+    workflow_id: str,
+    thread_id: str,
+    task: Mapping[str, Any],
+    agent_name: str,
+    checkpoint_id: str | None = None,
+    requested_by: str | None = None,
+    pr_number: int | None = None,
+    pr_url: str | None = None,
+    github_repo: str | None = None,
+    risk_level: str | None = None,
+    idempotency_key: str | None = None,
+    actor: Actor = SYSTEM,
+    action: Mapping[str, Any] | None = None,
+    interrupt_id: str = "",
+) -> Opened:
+    """Assess the task and, where people must decide, open a request and owe its channels the news.
+
+    The same idempotency key of the same user, or the same interrupt with the same payload, returns
+    the request that exists. Raises InvalidInput and IdempotencyConflict.
+    """
+    facts = {
+        "workflow_id": workflow_id,
+        "thread_id": thread_id,
+        "checkpoint_id": checkpoint_id or "",
+        "agent_name": agent_name,
+        "requested_by": requested_by or actor.name,
+        "pr_url": pr_url or "",
+        "github_repo": github_repo or "",
+        "idempotency_key": idempotency_key or "",
+        "interrupt_id": interrupt_id,
+    }
+    _check(facts, pr_number)
+    body_digest = digest([facts, pr_number, risk_level, task]) if idempotency_key else ""
+    if existing := _existing(actor, facts["idempotency_key"]):
+        return _same(existing, body_digest)
+    assessment = assess_task(task, agent_name, risk_level)
+    if not assessment.requires_approval:
+        record_not_required(uuid4(), task, agent_name, assessment, actor=actor)
+        return Opened(None, NOT_REQUIRED, assessment.risk_level, requires_approval=False)
+    row = ApprovalRequest(
+        **facts,
+        id=uuid4(),
+        task=dict(task),
+        action=None if action is None else dict(action),
+        digest=digest([task, agent_name, action]),
+        operation=str(task["operation"]).strip(),
+        environment=str(task.get("environment") or "").strip(),
+        opened_by_id=actor.user_id,
+        risk_level=assessment.risk_level,
+        matches=[asdict(match) for match in assessment.matches],
+        pr_number=pr_number,
+        idempotency_digest=body_digest,
+    )
+    frozen = policy.choose_policy(assessment.risk_level, agent_name, task)
+    try:
+        with transaction.atomic():
+            _insert(row, frozen, actor)
+    except IntegrityError:
+        # Somebody opened the same one at the same moment: theirs is the one.
+        twin = _existing(actor, facts["idempotency_key"]) or _captured(row)
+        if twin is None:
+            raise
+        return _same(twin, body_digest)
+    return _opened(row, created=True)
+
+
+def record_not_required(
+    stream: UUID,
+    task: Mapping[str, Any],
+    agent_name: str,
+    assessment: Assessment,
+    *,
+    actor: Actor = SYSTEM,
+) -> None:
+    """Leave an audit entry that the rules let an operation through without a human."""
+    data = {
+        "agent": agent_name,
+        "operation": task["operation"],
+        "environment": task.get("environment"),
+        "risk_level": assessment.risk_level,
+        "matches": [asdict(match) for match in assessment.matches],
+        "digest": digest(task),
+    }
+    with transaction.atomic():
+        audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, outbox.clock(), data)])
+
+
+def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
+    now = outbox.clock()
+    row.policy = asdict(frozen)
+    row.created_at = now
+    row.expires_at = now + timedelta(seconds=frozen.expires_after_seconds)
+    row.eligible = _eligible(frozen, row)
+    row.save(force_insert=True)
+    data = {
+        "operation": row.operation,
+        "environment": row.environment,
+        "agent": row.agent_name,
+        "risk_level": row.risk_level,
+        "digest": row.digest,
+        "policy": row.policy,
+        "eligible": row.eligible,
+        "requested_by": row.requested_by,
+    }
+    audit.append([Fact(row.pk, EventName.OPENED, actor, now, data)])
+    outbox.open_deliveries(row)
+
+
+def _eligible(frozen: Policy, row: ApprovalRequest) -> int:
+    """How many active people could decide now."""
+    people = User.objects.filter(is_active=True, groups__name__in=frozen.groups)
+    if not frozen.requester_may_decide:
+        people = people.exclude(pk=row.opened_by_id) if row.opened_by_id else people
+        people = people.exclude(username__iexact=row.requested_by)
+        people = people.exclude(email__iexact=row.requested_by)
+    return people.distinct().count()
+
+
+def _check(facts: Mapping[str, str], pr_number: int | None) -> None:
+    limits = {"pr_url": 500}
+    for field, value in facts.items():
+        if not isinstance(value, str):
+            raise InvalidInput(field, f"{field} must be a text.")
+        if (fault := intake.text_fault(value, limits.get(field, 200))) is not None:
+            raise InvalidInput(field, f"{field} {fault}.")
+    for field in ("workflow_id", "thread_id", "agent_name"):
+        if not facts[field].strip():
+            raise InvalidInput(field, f"{field} must not be empty.")
+    fault_in = intake.pull_request_fault(pr_number, facts["pr_url"], facts["github_repo"])
+    if fault_in is not None:
+        raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
+
+
+def _existing(actor: Actor, key: str) -> ApprovalRequest | None:
+    if not key:
+        return None
+    return ApprovalRequest.objects.filter(opened_by_id=actor.user_id, idempotency_key=key).first()
+
+
+def _captured(row: ApprovalRequest) -> ApprovalRequest | None:
+    if not row.interrupt_id:
+        return None
+    return ApprovalRequest.objects.filter(
+        thread_id=row.thread_id, interrupt_id=row.interrupt_id, digest=row.digest
+    ).first()
+
+
+def _same(row: ApprovalRequest, body_digest: str) -> Opened:
+    if body_digest and row.idempotency_digest != body_digest:
+        raise IdempotencyConflict(
+            f"The idempotency key was used before with another body, for request {row.pk}."
+        )
+    return _opened(row, created=False)
+
+
+def _opened(row: ApprovalRequest, *, created: bool) -> Opened:
+    return Opened(
+        row.pk,
+        row.status,
+        Risk(row.risk_level),
+        requires_approval=True,
+        linear_issue_id=row.linear_issue_id,
+        linear_issue_url=row.linear_issue_url,
+        created=created,
+    )

@@ -1,0 +1,40 @@
+"""What Celery wakes: hints to look at the rows, and the sweep that finds what hints lost."""
+
+import time
+
+from celery import current_app, shared_task
+
+from approvals import outbox, services
+
+# A worker goes back to its queue now and then, so that no channel keeps it for itself.
+SHIFT_SECONDS = 20.0
+
+
+@shared_task
+def deliver(channel: str) -> None:
+    """Deliver what a channel is owed until nothing is due."""
+    services.beat_heart("runs" if channel == "workflow" else "channels")
+    if channel not in outbox.channels():
+        return
+    ends = time.monotonic() + SHIFT_SECONDS
+    while outbox.deliver_next(channel):
+        if time.monotonic() > ends:
+            outbox.hint(channel)
+            return
+
+
+@shared_task
+def expire_overdue() -> None:
+    """Expire what nobody decided in time."""
+    while services.expire_overdue() >= 500:
+        pass
+
+
+@shared_task
+def sweep() -> None:
+    """Find what is due and wake the workers for it; harmless when doubled."""
+    services.beat_heart("sweeps")
+    expire_overdue()
+    for channel in outbox.channels():
+        outbox.hint(channel)
+    current_app.send_task("agents.tasks.advance_runs", queue="runs", expires=10)

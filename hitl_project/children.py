@@ -1,0 +1,99 @@
+"""Programs started in the foreground that end with the thread that started them."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hitl_project import parent_death
+
+
+def spawn(
+    arguments: Sequence[str | Path],
+    *,
+    log: Path,
+    death: signal.Signals = signal.SIGKILL,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    user: pwd.struct_passwd | None = None,
+    stdin: int = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own and append its output to `log`.
+
+    `death` is the signal it gets when this thread ends in whatever way. `user` is whom root
+    becomes for it. Without `env` it inherits ours.
+    """
+    launcher = [sys.executable, "-I", "-S", parent_death.__file__]
+    launcher += ["--signal", death.name, "--parent", str(os.getpid())]
+    if user is not None:
+        launcher += ["--uid", str(user.pw_uid), "--gid", str(user.pw_gid)]
+        if not all(_may_enter(user, path) for path in (Path(arguments[0]), cwd or Path.cwd())):
+            launcher.append("--reach")
+    with open(log, "ab", opener=_private) as output:
+        return subprocess.Popen(  # noqa: S603
+            [*launcher, *map(str, arguments)],
+            stdin=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=env,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+
+
+def end(
+    process: subprocess.Popen[bytes], ask: signal.Signals, force: signal.Signals, seconds: float
+) -> None:
+    """Ask a process to end, and force it where it has not after so many seconds."""
+    for number in (ask, force, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def wait_until(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float
+) -> bool:
+    """Poll until the condition holds; False once the process has ended or the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def last_lines(log: Path, count: int = 5) -> str:
+    """Return the end of a log for an error message."""
+    with log.open("rb") as output:
+        output.seek(max(0, output.seek(0, os.SEEK_END) - 4096))
+        lines = output.read().decode(errors="replace").strip().splitlines()
+    return "\n".join(lines[-count:])
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _may_enter(user: pwd.struct_passwd, path: Path) -> bool:
+    """Say whether the user may pass every folder above `path`, by the folders' modes."""
+    for folder in path.resolve().parents:
+        status = folder.stat()
+        bit = 0o001
+        if status.st_uid == user.pw_uid:
+            bit = 0o100
+        elif status.st_gid == user.pw_gid:
+            bit = 0o010
+        if not status.st_mode & bit:
+            return False
+    return True

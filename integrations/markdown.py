@@ -24,6 +24,12 @@ _FOUND_LATER = re.compile(
 _BACKTICKS = re.compile(r"`+")
 
 
+def plain(text: str, limit: int = 200) -> str:
+    """The text on one line for a place that knows no Markdown, such as a title or a name."""
+    shown = _visible(" ".join(text.split()), keep=_JOINERS)
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
 def escape(text: str, limit: int = 1000) -> str:
     """The text on one line, with nothing in it that Markdown, Linear or GitHub would act on.
 

@@ -16,6 +16,10 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 PRIORITIES = {Risk.CRITICAL: 1, Risk.HIGH: 2, Risk.MEDIUM: 3, Risk.LOW: 4}
 
 
+def _folded(names: tuple[str, ...]) -> set[str]:
+    return {name.casefold() for name in names}
+
+
 class ApprovalTemplate(ConfigModel):
     """What every approval issue has in common; `priority` is Linear's number, 1 the most urgent."""
 
@@ -27,7 +31,7 @@ class ApprovalTemplate(ConfigModel):
 class WebhookConfig(ConfigModel):
     """Which moves are votes; the secret itself stands in the environment only."""
 
-    secret_env: Literal["LINEAR_WEBHOOK_SECRET"] = "LINEAR_WEBHOOK_SECRET"
+    secret_env: Literal["LINEAR_WEBHOOK_SECRET"] = Field(default="LINEAR_WEBHOOK_SECRET")
     trigger_on_states: tuple[Name, ...] = Field(default=("Done", "Approved"), min_length=1)
     reject_on_states: tuple[Name, ...] = Field(default=("Canceled", "Rejected"), min_length=1)
 
@@ -55,9 +59,9 @@ class LinearConfig(ConfigModel):
 
     team: Name = "CHEF"
     project: Name | None = None
-    approval_template: ApprovalTemplate = ApprovalTemplate()
-    webhook: WebhookConfig = WebhookConfig()
-    outcome_states: OutcomeStates = OutcomeStates()
+    approval_template: ApprovalTemplate = Field(default_factory=ApprovalTemplate)
+    webhook: WebhookConfig = Field(default_factory=WebhookConfig)
+    outcome_states: OutcomeStates = Field(default_factory=OutcomeStates)
 
     @model_validator(mode="after")
     def _outcomes_say_what_happened(self) -> "LinearConfig":
@@ -108,7 +112,3 @@ def _loaded(path: Path) -> LinearConfig:
 def linear_config() -> LinearConfig:
     """The configuration of this process, read once."""
     return _loaded(Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml")
-
-
-def _folded(names: tuple[str, ...]) -> set[str]:
-    return {name.casefold() for name in names}

@@ -1,0 +1,268 @@
+"""Typed calls to Linear's GraphQL API; every failure is a ChannelError with a sentence."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+from django.conf import settings
+
+from approvals.core.events import ChannelError
+from integrations import http
+from integrations.linear import documents
+
+PARTY = "Linear"
+TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+PAGE = 50
+_RATE_LIMIT_BOUNDS = (1.0, 3600.0)
+
+_PERMANENT = {
+    "AUTHENTICATION_ERROR": "Linear refuses the API key: check LINEAR_API_KEY",
+    "FORBIDDEN": "Linear does not allow the owner of LINEAR_API_KEY to do this",
+    "FEATURE_NOT_ACCESSIBLE": "Linear does not offer this to the workspace",
+    "USAGE_LIMIT_EXCEEDED": "The Linear workspace has reached its plan's limit",
+    "INPUT_ERROR": "Linear refuses the input",
+    "USER_ERROR": "Linear refuses the request",
+    "GRAPHQL_VALIDATION_FAILED": "Linear does not understand the request",
+}
+
+
+class LinearRefused(ChannelError):
+    """Linear answered that it will not do this; `code` is its `extensions.code`."""
+
+    def __init__(self, sentence: str, code: str, *, permanent: bool) -> None:
+        super().__init__(sentence, permanent=permanent)
+        self.code = code
+
+    @property
+    def already_there(self) -> bool:
+        """Whether a client-supplied id is taken: an earlier call did the work."""
+        return self.code == "INPUT_ERROR" and "conflict on insert" in str(self)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in Linear."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Move:
+    """One history entry that changed the state of an issue.
+
+    `actor` is None where an integration or an automation moved it; `bot` tells that an
+    application did, whoever it says it acted for.
+    """
+
+    id: str
+    at: datetime
+    actor: Person | None
+    bot: bool
+    from_state: str
+    to_state: str
+
+
+@dataclass(frozen=True)
+class Issue:
+    """An issue as it is now; `moves` are all its changes of state, oldest first."""
+
+    id: UUID
+    identifier: str
+    url: str
+    team: str
+    state: str
+    withdrawn: bool
+    moves: tuple[Move, ...]
+
+
+class LinearClient:
+    """The calls that the gateway makes, each one request; not to be shared across a fork."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        self._url = url
+        self._http = http.open_client(headers={"Authorization": api_key}, timeout=TIMEOUT)
+
+    def viewer(self) -> Person:
+        """Whose API key this is: the gateway's own identity."""
+        node = self._call(documents.VIEWER, {})["viewer"]
+        return Person(node["id"], node["name"])
+
+    def team(self, key: str) -> tuple[str, Mapping[str, str]] | None:
+        """A team's UUID and its states by name, or None where no team has this key."""
+        data = self._call(documents.TEAM, {"key": key})
+        teams = data["teams"]["nodes"]
+        if not teams:
+            return None
+        return teams[0]["id"], {
+            node["name"]: node["id"] for node in data["workflowStates"]["nodes"]
+        }
+
+    def labels(self, names: Sequence[str], team_id: str) -> Mapping[str, str]:
+        """The UUIDs of those labels that the team can use, by name."""
+        nodes = self._call(documents.LABELS, {"names": list(names)})["issueLabels"]["nodes"]
+        return {
+            node["name"]: node["id"]
+            for node in nodes
+            if node["team"] is None or node["team"]["id"] == team_id
+        }
+
+    def project(self, name: str) -> str | None:
+        """The UUID of a project, or None where none has this name."""
+        nodes = self._call(documents.PROJECTS, {"name": name})["projects"]["nodes"]
+        return cast("str", nodes[0]["id"]) if nodes else None
+
+    def issues(self, ids: Sequence[UUID]) -> Mapping[UUID, Issue]:
+        """Those of at most 50 issues that exist, archived and trashed ones too."""
+        data = self._call(documents.ISSUES, {"ids": [str(issue_id) for issue_id in ids]})
+        found = (self._issue(node) for node in data["issues"]["nodes"])
+        return {issue.id: issue for issue in found}
+
+    def create_issue(self, fields: Mapping[str, Any]) -> Issue:
+        """Create an issue under the UUID v4 in `fields`; LinearRefused.already_there if taken."""
+        data = self._call(documents.ISSUE_CREATE, {"input": dict(fields)})["issueCreate"]
+        if not data["success"] or data["issue"] is None:
+            raise ChannelError("Linear did not create the issue and gave no reason.")
+        return self._issue(data["issue"])
+
+    def move_issue(self, issue_id: UUID, state_id: str) -> None:
+        """Put an issue into a state."""
+        variables = {"id": str(issue_id), "input": {"stateId": state_id}}
+        self._done(self._call(documents.ISSUE_UPDATE, variables)["issueUpdate"], "move the issue")
+
+    def comment(self, issue_id: UUID, comment_id: UUID, body: str) -> None:
+        """Comment under a UUID v4 of ours; a comment that is there already is success."""
+        fields = {"id": str(comment_id), "issueId": str(issue_id), "body": body}
+        try:
+            data = self._call(documents.COMMENT_CREATE, {"input": fields})["commentCreate"]
+        except LinearRefused as refused:
+            if not refused.already_there:
+                raise
+        else:
+            self._done(data, "comment on the issue")
+
+    def attach(self, issue_id: UUID, url: str, title: str) -> None:
+        """Link an address to an issue; the same address again updates the link."""
+        fields = {"issueId": str(issue_id), "url": url, "title": title}
+        data = self._call(documents.ATTACHMENT_CREATE, {"input": fields})["attachmentCreate"]
+        self._done(data, "link the pull request")
+
+    def _issue(self, node: Mapping[str, Any]) -> Issue:
+        history = node["history"]
+        # Whichever end the first page shows, moves are only complete with all pages.
+        entries = (
+            self._history(node["id"]) if history["pageInfo"]["hasNextPage"] else history["nodes"]
+        )
+        moves = (_move(entry) for entry in entries if entry["fromState"] and entry["toState"])
+        return Issue(
+            id=UUID(node["id"]),
+            identifier=node["identifier"],
+            url=node["url"],
+            team=node["team"]["key"],
+            state=node["state"]["name"],
+            withdrawn=bool(node["trashed"] or node["archivedAt"]),
+            moves=tuple(sorted(moves, key=lambda move: move.at)),
+        )
+
+    def _history(self, issue_id: str) -> Iterator[Mapping[str, Any]]:
+        after = None
+        while True:
+            data = self._call(documents.HISTORY, {"id": issue_id, "after": after})
+            history = data["issue"]["history"]
+            yield from history["nodes"]
+            if not history["pageInfo"]["hasNextPage"]:
+                return
+            after = history["pageInfo"]["endCursor"]
+
+    def _done(self, payload: Mapping[str, Any], what: str) -> None:
+        if not payload["success"]:
+            raise ChannelError(f"Linear did not {what} and gave no reason.")
+
+    def _call(self, document: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        response = http.send(
+            self._http,
+            "POST",
+            self._url,
+            party=PARTY,
+            json={"query": document, "variables": dict(variables)},
+        )
+        body = _json_object(response)
+        errors = body.get("errors")
+        if errors:
+            raise _error(errors[0], response)
+        if response.status_code == 429:
+            raise _rate_limited(response)
+        if response.status_code == 401:
+            raise LinearRefused(
+                f"{_PERMANENT['AUTHENTICATION_ERROR']}.", "AUTHENTICATION_ERROR", permanent=True
+            )
+        http.refuse_error_status(response, PARTY)
+        data = body.get("data")
+        if not isinstance(data, dict):
+            raise ChannelError("Linear answered without data.")
+        return data
+
+
+@lru_cache(maxsize=4)
+def open_linear(url: str, api_key: str) -> LinearClient:
+    """This process's client for an address and a key."""
+    return LinearClient(url, api_key)
+
+
+def linear() -> LinearClient:
+    """The client that the settings ask for."""
+    return open_linear(settings.LINEAR_API_URL, settings.LINEAR_API_KEY)
+
+
+def _move(entry: Mapping[str, Any]) -> Move:
+    actor = entry["actor"]
+    return Move(
+        id=entry["id"],
+        at=datetime.fromisoformat(entry["createdAt"]),
+        actor=Person(actor["id"], actor["name"]) if actor else None,
+        bot=entry["botActor"] is not None,
+        from_state=entry["fromState"]["name"],
+        to_state=entry["toState"]["name"],
+    )
+
+
+def _json_object(response: httpx.Response) -> Mapping[str, Any]:
+    """The body as an object; empty where it is none, since a proxy may have answered."""
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _error(error: Mapping[str, Any], response: httpx.Response) -> ChannelError:
+    extensions = error.get("extensions") or {}
+    code = str(extensions.get("code", ""))
+    if code == "RATELIMITED":
+        return _rate_limited(response)
+    said = " ".join(str(error.get("message", "no reason given")).split())[:300].rstrip(".")
+    if code in _PERMANENT:
+        return LinearRefused(f"{_PERMANENT[code]}: {said}.", code, permanent=True)
+    return LinearRefused(f"Linear failed: {said}.", code, permanent=False)
+
+
+def _rate_limited(response: httpx.Response) -> ChannelError:
+    """The pause until the latest of the limits that are used up is reset (epoch milliseconds)."""
+    resets = []
+    for limit in ("Requests", "Complexity", "Endpoint-Requests"):
+        reset = response.headers.get(f"X-RateLimit-{limit}-Reset", "")
+        remaining = response.headers.get(f"X-RateLimit-{limit}-Remaining", "0")
+        if reset.isdecimal() and remaining == "0":
+            resets.append(int(reset) / 1000 - time.time())
+    low, high = _RATE_LIMIT_BOUNDS
+    pause = max(resets) if resets else (http.retry_after(response) or 60.0)
+    return ChannelError(
+        "Linear's rate limit is reached; the channel waits.",
+        retry_after=min(max(pause, low), high),
+    )

@@ -1,0 +1,130 @@
+"""What the gateway writes into Linear, from templates/messages/linear_*.md."""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.template.loader import render_to_string
+
+from approvals.core.events import Event, EventName, Snapshot
+from approvals.core.lifecycle import Status, Via
+from approvals.masking import masked
+from integrations.linear.config import LinearConfig
+from integrations.linear.moves import Bounce, Heard
+from integrations.markdown import plain
+
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+WAYS = {
+    Via.WEB: "in the web queue",
+    Via.ADMIN: "in the admin",
+    Via.API: "through the API",
+    Via.COMMAND: "on the command line",
+    Via.LINEAR_MOVE: "by moving the issue",
+    Via.LINEAR_COMMENT: "by a comment",
+    Via.LINEAR_REACTION: "by a reaction",
+}
+
+
+def comment_id(request_id: UUID, occasion: str) -> UUID:
+    """The id of the one comment for an occasion: shaped as a UUID v4, as Linear demands."""
+    seed = hashlib.sha256(f"{request_id}:{occasion}".encode()).digest()
+    return UUID(bytes=seed[:16], version=4)
+
+
+def issue_title(request: Snapshot, config: LinearConfig) -> str:
+    """The title of the issue."""
+    return f"{config.approval_template.title_prefix} {plain(request.title)}"
+
+
+def issue_description(request: Snapshot, config: LinearConfig) -> str:
+    """Everything that a person needs in order to decide."""
+    return _render(
+        "linear_issue.md",
+        {
+            "request": request,
+            "policy": request.policy,
+            "too_few": request.eligible < request.policy.quorum,
+            "groups": request.policy.groups,
+            "allowed": _duration(request.policy.expires_after_seconds),
+            "task": masked(request.task),
+            "description": request.task.get("description") or "",
+            "action": None if request.action is None else masked(request.action),
+            "runs": None if request.action is None else _in_words(masked(request.action)),
+            "trigger_states": config.webhook.trigger_on_states,
+            "reject_states": config.webhook.reject_on_states,
+            "casual": request.risk_level != "critical",
+        },
+    )
+
+
+def bounce_comment(
+    request: Snapshot, bounce: Bounce, heard: Heard | None, since: Sequence[Event], *, last: bool
+) -> str:
+    """Why a move was taken back; of a vote cast before, the events tell what came."""
+    refusals = [
+        str(event.data["sentence"])
+        for event in since
+        if event.name is EventName.VOTE_REFUSED
+        and event.data.get("linear_history") == bounce.move.id
+    ]
+    return _render(
+        "linear_bounce.md",
+        {
+            "person": bounce.move.actor.name if bounce.move.actor else "somebody",
+            "state": bounce.move.to_state,
+            "back_to": bounce.back_to,
+            "refusal": heard.refusal if heard else "".join(refusals[-1:]),
+            "tally": (heard.tally if heard else "")
+            or f"{request.approvals} of {request.policy.quorum} approvals",
+            "last": last,
+        },
+    )
+
+
+def vote_comment(event: Event) -> str:
+    """The answer to a vote by comment or reaction that did not decide."""
+    return _render("linear_vote.md", {"event": event, "data": event.data})
+
+
+def outcome_comment(request: Snapshot, via: str) -> str:
+    """How the request ended, by whom, by which way and why."""
+    return _render(
+        "linear_outcome.md",
+        {
+            "request": request,
+            "by_a_person": request.status in {Status.APPROVED, Status.REJECTED},
+            "way": WAYS.get(Via(via)) if via in set(Via) else None,
+        },
+    )
+
+
+def _render(name: str, context: Mapping[str, Any]) -> str:
+    text = render_to_string(f"messages/{name}", dict(context))
+    return _BLANK_LINES.sub("\n\n", text).strip() + "\n"
+
+
+def _in_words(action: Mapping[str, Any]) -> str:
+    """The frozen action as a person would type it; empty for an executor unknown here."""
+    if isinstance(argv := action.get("argv"), list):
+        return f"$ {shlex.join(str(word) for word in argv)}"
+    if "url" in action:
+        body = json.dumps(action.get("body"), ensure_ascii=False)
+        return f"{action.get('method', 'POST')} {action['url']}\n{body}"
+    if "workflow" in action:
+        inputs = json.dumps(action.get("inputs"), ensure_ascii=False)
+        where = f"{action.get('repo')}@{action.get('ref')}"
+        return f"dispatch {action['workflow']} in {where}\n{inputs}"
+    return ""
+
+
+def _duration(seconds: int) -> str:
+    hours, minutes = divmod(int(timedelta(seconds=seconds).total_seconds()) // 60, 60)
+    if hours and not minutes:
+        return f"{hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,1 @@
+"""What the templates of messages may do with a value."""

@@ -1,15 +1,23 @@
 """Programs started in the foreground that end with the thread that started them."""
 
 import os
-import pwd
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hitl_project import parent_death
+
+
+@dataclass(frozen=True)
+class User:
+    """Whom root becomes for a program, by number."""
+
+    uid: int
+    gid: int
 
 
 def spawn(
@@ -19,7 +27,7 @@ def spawn(
     death: signal.Signals = signal.SIGKILL,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    user: pwd.struct_passwd | None = None,
+    user: User | None = None,
     stdin: int = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
@@ -31,7 +39,7 @@ def spawn(
     launcher = [sys.executable, "-I", "-S", parent_death.__file__]
     launcher += ["--signal", death.name, "--parent", str(os.getpid())]
     if user is not None:
-        launcher += ["--uid", str(user.pw_uid), "--gid", str(user.pw_gid)]
+        launcher += ["--uid", str(user.uid), "--gid", str(user.gid)]
         if not all(_may_enter(user, path) for path in (Path(arguments[0]), cwd or Path.cwd())):
             launcher.append("--reach")
     with open(log, "ab", opener=_private) as output:
@@ -85,14 +93,14 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _may_enter(user: pwd.struct_passwd, path: Path) -> bool:
+def _may_enter(user: User, path: Path) -> bool:
     """Say whether the user may pass every folder above `path`, by the folders' modes."""
     for folder in path.resolve().parents:
         status = folder.stat()
         bit = 0o001
-        if status.st_uid == user.pw_uid:
+        if status.st_uid == user.uid:
             bit = 0o100
-        elif status.st_gid == user.pw_gid:
+        elif status.st_gid == user.gid:
             bit = 0o010
         if not status.st_mode & bit:
             return False

@@ -7,6 +7,8 @@ import pwd
 import time
 from pathlib import Path
 
+from hitl_project.children import User
+
 # Neither the caller's PGDATA or LC_ALL nor its secrets are any business of the servers.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 START_SECONDS = 60.0
@@ -17,33 +19,45 @@ class EmbeddedServerError(RuntimeError):
     """A server could not be started; the message says why and what to do."""
 
 
-def prepare_folder(folder: Path) -> pwd.struct_passwd | None:
+def prepare_folder(folder: Path) -> User | None:
     """Make the server's private folder and return whom root has to become, None for nobody else."""
     try:
-        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        owner = folder.stat().st_uid
+        owner = folder.stat()
     except PermissionError as error:
         raise EmbeddedServerError(
             f"Cannot use {folder}: {error.strerror}. Start as the user it belongs to, or set"
             " HITL_DATA_DIR to another folder."
         ) from error
     if os.geteuid() != 0:
-        if owner != os.geteuid():
+        if owner.st_uid != os.geteuid():
             raise EmbeddedServerError(
-                f"{folder} belongs to user {owner}. Start as the user who started it first, or set"
-                " HITL_DATA_DIR to another folder."
+                f"{folder} belongs to user {owner.st_uid}. Start as the user who started it first,"
+                " or set HITL_DATA_DIR to another folder."
             )
         return None
-    user = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
-    private_folder(folder, user)
+    user = User(owner.st_uid, owner.st_gid)
+    if user.uid == 0:
+        nobody = pwd.getpwnam("nobody")
+        user = User(nobody.pw_uid, nobody.pw_gid)
+    try:
+        private_folder(folder, user)
+        usable = os.access(folder, os.W_OK)
+    except PermissionError:
+        usable = False
+    if not usable:
+        raise EmbeddedServerError(
+            "Root lacks CAP_CHOWN or CAP_DAC_OVERRIDE here, without which it cannot start a server"
+            " as another user, and PostgreSQL refuses to run as root: start as an ordinary user."
+        )
     return user
 
 
-def private_folder(folder: Path, user: pwd.struct_passwd | None) -> None:
+def private_folder(folder: Path, user: User | None) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if user is not None:
-        os.chown(folder, user.pw_uid, user.pw_gid)
+        os.chown(folder, user.uid, user.gid)
 
 
 def write_private(path: Path, text: str) -> None:

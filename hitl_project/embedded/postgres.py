@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -93,31 +92,17 @@ class Postgres:
         user = prepare_folder(self._folder)
         if self._lock is None:
             self._lock = take_lock(self._folder / "in-use.lock", 0)
-        # Inherited by the server and its children: free means that all of them have ended.
-        alive = take_lock(self._folder / "alive.lock", STOP_SECONDS)
         try:
             self._create_cluster(programs, user)
-            self._remove_stale_pid_file()
-            self._socket_dir = self._prepare_socket_dir(user)
-            arguments = [str(programs / "postgres"), "-D", str(self._cluster)]
-            for name, value in self._settings().items():
-                arguments += ["-c", f"{name}={value}"]
-            self._process = children.spawn(
-                arguments,
-                log=self._log,
-                death=signal.SIGINT,
-                cwd=self._folder,
-                env=ENVIRONMENT,
-                user=user,
-                pass_fds=(alive,),
-            )
-        finally:
-            os.close(alive)
-        if not children.wait_until(self._answers, self._process, START_SECONDS):
-            raise EmbeddedServerError(
-                f"PostgreSQL did not start; its last words: {children.last_lines(self._log)}"
-            )
-        self._create_roles()
+            self._process = self._serve(programs, user)
+            if not children.wait_until(self._answers, self._process, START_SECONDS):
+                raise EmbeddedServerError(
+                    f"PostgreSQL did not start. It said:\n{children.last_lines(self._log)}"
+                )
+            self._create_roles()
+        except EmbeddedServerError:
+            self.stop()
+            raise
         return self._process
 
     def create_database(self, name: str, *, template: str = "template1") -> None:
@@ -135,6 +120,25 @@ class Postgres:
             os.close(self._lock)
             self._lock = None
 
+    def _serve(self, programs: Path, user: children.User | None) -> subprocess.Popen[bytes]:
+        # Inherited by the server and its children: free means that all of them have ended.
+        alive = take_lock(self._folder / "alive.lock", STOP_SECONDS)
+        try:
+            self._remove_stale_pid_file()
+            self._socket_dir = self._prepare_socket_dir(user)
+            settings = [f"--{name}={value}" for name, value in self._settings().items()]
+            return children.spawn(
+                [programs / "postgres", "-D", self._cluster, *settings],
+                log=self._log,
+                death=signal.SIGINT,
+                cwd=self._folder,
+                env=ENVIRONMENT,
+                user=user,
+                pass_fds=(alive,),
+            )
+        finally:
+            os.close(alive)
+
     def _settings(self) -> dict[str, str]:
         return {
             "listen_addresses": "",
@@ -146,7 +150,7 @@ class Postgres:
             **({} if self._durable else _FAST),
         }
 
-    def _create_cluster(self, programs: Path, user: pwd.struct_passwd | None) -> None:
+    def _create_cluster(self, programs: Path, user: children.User | None) -> None:
         kept = self._folder / "passwords.json"
         if self._cluster.exists():
             if not kept.exists():
@@ -162,7 +166,7 @@ class Postgres:
         shutil.rmtree(unfinished, ignore_errors=True)
         write_private(password, self._passwords[SUPERUSER])
         if user is not None:
-            os.chown(password, user.pw_uid, user.pw_gid)
+            os.chown(password, user.uid, user.gid)
         # The built-in locale is the same on every machine, whatever locales are installed.
         arguments = [
             *(str(programs / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "-E", "UTF8"),
@@ -173,8 +177,13 @@ class Postgres:
         created = children.spawn(
             arguments, log=self._log, cwd=self._folder, env=ENVIRONMENT, user=user
         )
-        if created.wait(START_SECONDS) != 0:
-            raise EmbeddedServerError(f"initdb failed: {children.last_lines(self._log)}")
+        children.wait_until(lambda: created.poll() is not None, created, START_SECONDS)
+        if created.returncode != 0:
+            children.end(created, signal.SIGTERM, signal.SIGKILL, STOP_SECONDS)
+            raise EmbeddedServerError(
+                f"PostgreSQL's data could not be laid out in {START_SECONDS:.0f} s. initdb said:\n"
+                f"{children.last_lines(self._log)}"
+            )
         password.unlink()
         unfinished.rename(self._cluster)
 
@@ -193,7 +202,7 @@ class Postgres:
             if working_in != self._cluster.resolve():
                 pid_file.unlink()
 
-    def _prepare_socket_dir(self, user: pwd.struct_passwd | None) -> Path:
+    def _prepare_socket_dir(self, user: children.User | None) -> Path:
         """Return a private folder whose path fits a socket's address and libpq's list syntax."""
         elsewhere = self._folder / "socket-dir"
         if elsewhere.exists():

@@ -68,8 +68,9 @@ class RedisServer:
         finally:
             os.close(configuration)
         if not children.wait_until(self._answers, self._process, START_SECONDS):
+            self.stop()
             raise EmbeddedServerError(
-                f"Redis did not start; its last words: {children.last_lines(self._log)}"
+                f"Redis did not start. It said:\n{children.last_lines(self._log)}"
             )
         return self._process
 

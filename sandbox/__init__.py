@@ -1,0 +1,1 @@
+"""A stand-in Linear and GitHub in a process of its own, for the demo, the tests and the benches."""

@@ -1,0 +1,71 @@
+"""Puts the parts of one sandbox together into an ASGI application."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from sandbox.control import Control
+from sandbox.faults import Faults
+from sandbox.linear.api import LinearApi
+from sandbox.linear.workspace import Workspace
+from sandbox.recorder import Recorder
+from sandbox.store import Store
+from sandbox.webhooks import WebhookQueue
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one sandbox runs."""
+
+    data: Path
+    public_url: str
+    webhook_url: str | None
+    webhook_secret: str
+    retry_delays: Sequence[float]
+    with_samples: bool
+
+
+def build(settings: Settings) -> Starlette:
+    """The application; opens the data folder. Raises DataFolderInUse."""
+    store = Store(settings.data)
+    faults = Faults()
+    recorder = Recorder(store, faults)
+    webhooks = WebhookQueue(
+        store, faults, settings.webhook_url, settings.webhook_secret, settings.retry_delays
+    )
+    workspace = Workspace(store, webhooks, settings.public_url)
+    linear = LinearApi(workspace)
+
+    def reset() -> None:
+        faults.clear()
+        store.clear()
+
+    control = Control(store, workspace, webhooks, recorder, faults, reset)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        sender = asyncio.create_task(webhooks.run())
+        try:
+            yield
+        finally:
+            faults.clear()
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            store.close()
+
+    return Starlette(
+        routes=[
+            Route(
+                "/linear/graphql",
+                recorder.endpoint("linear", linear.operations, linear.answer, linear.refuse),
+                methods=["POST"],
+            ),
+            Mount("/_control", routes=control.routes()),
+        ],
+        lifespan=lifespan,
+    )

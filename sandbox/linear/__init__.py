@@ -1,0 +1,1 @@
+"""The stand-in for Linear: its GraphQL API and its signed webhooks."""

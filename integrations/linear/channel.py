@@ -7,10 +7,11 @@ from typing import Any, Self
 from approvals.core.events import LINEAR, ChannelError, Event, EventName, Receipt, Snapshot
 from approvals.core.lifecycle import CASUAL, Status
 from integrations.linear import messages
-from integrations.linear.client import Issue, LinearClient, LinearRefused, linear
+from integrations.linear.client import LinearClient, LinearRefused, linear
 from integrations.linear.config import LinearConfig, linear_config
 from integrations.linear.directory import Directory, directory
-from integrations.linear.moves import cast_unseen, find_bounce
+from integrations.linear.hearing import cast_unseen, find_bounce
+from integrations.linear.issue import Issue
 
 MAX_BOUNCES = 3
 MAX_REPLIES = 10
@@ -21,13 +22,13 @@ class Memory:
     """What was done to the issue before, as JSON; an empty one costs repeats, never harm.
 
     `attached` is the linked pull request, `bounced` the history entries taken back, `replied` the
-    numbers of the votes answered, `shown` the final status that the issue was made to show.
+    votes and comments answered, `shown` the final status that the issue was made to show.
     """
 
     created: bool = False
     attached: str = ""
     bounced: list[str] = field(default_factory=list)
-    replied: list[int] = field(default_factory=list)
+    replied: list[str] = field(default_factory=list)
     commented: bool = False
     shown: str = ""
 
@@ -87,7 +88,7 @@ class _Visit:
                 raise _gone(self._request, f"The Linear issue {issue.identifier} was put away")
             return issue
         if pending:
-            self._reply(issue, since)
+            self._answer_votes(issue, since)
             self._listen(issue, since)
         elif not self._memory.shown:
             self._show_outcome(issue, since)
@@ -118,7 +119,7 @@ class _Visit:
         return issue
 
     def _read(self) -> Issue:
-        issue = self._client.issues([self._request.id]).get(self._request.id)
+        issue = self._client.issue(self._request.id)
         if issue is None:
             raise _gone(self._request, "The Linear issue of this request no longer exists")
         return issue
@@ -132,30 +133,33 @@ class _Visit:
             )
             self._memory.attached = url
 
-    def _reply(self, issue: Issue, since: Sequence[Event]) -> None:
+    def _answer_votes(self, issue: Issue, since: Sequence[Event]) -> None:
         """Answer votes by comment or reaction, whose sender would otherwise learn nothing."""
         for event in since:
-            heard = event.name in {EventName.VOTE_CAST, EventName.VOTE_REFUSED}
-            known = event.number in self._memory.replied
-            if not heard or event.via not in CASUAL or known:
-                continue
-            if len(self._memory.replied) >= MAX_REPLIES:
-                return
-            self._comment(issue, f"vote:{event.number}", messages.vote_comment(event))
-            self._memory.replied.append(event.number)
+            if event.name in {EventName.VOTE_CAST, EventName.VOTE_REFUSED} and event.via in CASUAL:
+                self._reply(issue, f"vote:{event.number}", messages.vote_comment(event))
+
+    def _reply(self, issue: Issue, occasion: str, body: str) -> None:
+        replied = self._memory.replied
+        if occasion not in replied and len(replied) < MAX_REPLIES:
+            self._comment(issue, occasion, body)
+            replied.append(occasion)
 
     def _listen(self, issue: Issue, since: Sequence[Event]) -> None:
-        """Count the moves that were not heard before, and take back one that decided nothing."""
+        """Count what was not heard before, and take back one that decided nothing."""
         viewer_id = self._names.viewer_id()
         heard = cast_unseen(self._request, issue, self._config, viewer_id)
         if any(outcome.status is not Status.PENDING for outcome in heard.values()):
             return  # decided just now; the next visit shows it
+        for key, outcome in heard.items():
+            if outcome.fault:
+                self._reply(issue, key, messages.fault_comment(outcome))
         bounce = find_bounce(issue, self._config, viewer_id)
         if bounce is None or not self._memory.may_bounce or bounce.move.id in self._memory.bounced:
             return
         last = len(self._memory.bounced) + 1 == MAX_BOUNCES
         body = messages.bounce_comment(
-            self._request, bounce, heard.get(bounce.move.id), since, last=last
+            self._request, bounce, heard.get(f"history:{bounce.move.id}"), since, last=last
         )
         self._comment(issue, f"move:{bounce.move.id}", body)
         self._client.move_issue(issue.id, self._names.state_id(issue.team, bounce.back_to))

@@ -2,9 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
@@ -15,6 +13,7 @@ from django.conf import settings
 from approvals.core.events import ChannelError
 from integrations import http
 from integrations.linear import documents
+from integrations.linear.issue import Issue, Person, parse_issue
 
 PARTY = "Linear"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
@@ -45,43 +44,6 @@ class LinearRefused(ChannelError):
         return self.code == "INPUT_ERROR" and "conflict on insert" in str(self)
 
 
-@dataclass(frozen=True)
-class Person:
-    """Somebody in Linear."""
-
-    id: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Move:
-    """One history entry that changed the state of an issue.
-
-    `actor` is None where an integration or an automation moved it; `bot` tells that an
-    application did, whoever it says it acted for.
-    """
-
-    id: str
-    at: datetime
-    actor: Person | None
-    bot: bool
-    from_state: str
-    to_state: str
-
-
-@dataclass(frozen=True)
-class Issue:
-    """An issue as it is now; `moves` are all its changes of state, oldest first."""
-
-    id: UUID
-    identifier: str
-    url: str
-    team: str
-    state: str
-    withdrawn: bool
-    moves: tuple[Move, ...]
-
-
 class LinearClient:
     """The calls that the gateway makes, each one request; not to be shared across a fork."""
 
@@ -89,9 +51,10 @@ class LinearClient:
         self._url = url
         self._http = http.open_client(headers={"Authorization": api_key}, timeout=TIMEOUT)
 
-    def viewer(self) -> Person:
+    def viewer(self, timeout_seconds: float | None = None) -> Person:
         """Whose API key this is: the gateway's own identity."""
-        node = self._call(documents.VIEWER, {})["viewer"]
+        options = {} if timeout_seconds is None else {"timeout": timeout_seconds}
+        node = self._call(documents.VIEWER, {}, **options)["viewer"]
         return Person(node["id"], node["name"])
 
     def team(self, key: str) -> tuple[str, Mapping[str, str]] | None:
@@ -118,8 +81,13 @@ class LinearClient:
         nodes = self._call(documents.PROJECTS, {"name": name})["projects"]["nodes"]
         return cast("str", nodes[0]["id"]) if nodes else None
 
+    def issue(self, issue_id: UUID) -> Issue | None:
+        """One issue with its discussion, archived or trashed too, or None where there is none."""
+        nodes = self._call(documents.ISSUE, {"id": str(issue_id)})["issues"]["nodes"]
+        return self._issue(nodes[0]) if nodes else None
+
     def issues(self, ids: Sequence[UUID]) -> Mapping[UUID, Issue]:
-        """Those of at most 50 issues that exist, archived and trashed ones too."""
+        """Those of at most 50 issues that exist, archived and trashed ones too; no discussion."""
         data = self._call(documents.ISSUES, {"ids": [str(issue_id) for issue_id in ids]})
         found = (self._issue(node) for node in data["issues"]["nodes"])
         return {issue.id: issue for issue in found}
@@ -154,43 +122,40 @@ class LinearClient:
         self._done(data, "link the pull request")
 
     def _issue(self, node: Mapping[str, Any]) -> Issue:
-        history = node["history"]
-        # Whichever end the first page shows, moves are only complete with all pages.
-        entries = (
-            self._history(node["id"]) if history["pageInfo"]["hasNextPage"] else history["nodes"]
-        )
-        moves = (_move(entry) for entry in entries if entry["fromState"] and entry["toState"])
-        return Issue(
-            id=UUID(node["id"]),
-            identifier=node["identifier"],
-            url=node["url"],
-            team=node["team"]["key"],
-            state=node["state"]["name"],
-            withdrawn=bool(node["trashed"] or node["archivedAt"]),
-            moves=tuple(sorted(moves, key=lambda move: move.at)),
-        )
+        comments = []
+        if "comments" in node:
+            comments = self._whole(node, "comments", documents.COMMENTS)
+        return parse_issue(node, self._whole(node, "history", documents.HISTORY), comments)
 
-    def _history(self, issue_id: str) -> Iterator[Mapping[str, Any]]:
+    def _whole(self, node: Mapping[str, Any], field: str, document: str) -> list[Mapping[str, Any]]:
+        """Every entry of a connection: whichever end its first page shows, a part misleads."""
+        page = node[field]
+        if not page["pageInfo"]["hasNextPage"]:
+            return list(page["nodes"])
+        entries: list[Mapping[str, Any]] = []
         after = None
         while True:
-            data = self._call(documents.HISTORY, {"id": issue_id, "after": after})
-            history = data["issue"]["history"]
-            yield from history["nodes"]
-            if not history["pageInfo"]["hasNextPage"]:
-                return
-            after = history["pageInfo"]["endCursor"]
+            data = self._call(document, {"id": node["id"], "after": after})
+            page = data["issue"][field]
+            entries.extend(page["nodes"])
+            if not page["pageInfo"]["hasNextPage"]:
+                return entries
+            after = page["pageInfo"]["endCursor"]
 
     def _done(self, payload: Mapping[str, Any], what: str) -> None:
         if not payload["success"]:
             raise ChannelError(f"Linear did not {what} and gave no reason.")
 
-    def _call(self, document: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _call(
+        self, document: str, variables: Mapping[str, Any], **options: Any
+    ) -> Mapping[str, Any]:
         response = http.send(
             self._http,
             "POST",
             self._url,
             party=PARTY,
             json={"query": document, "variables": dict(variables)},
+            **options,
         )
         body = _json_object(response)
         errors = body.get("errors")
@@ -218,18 +183,6 @@ def open_linear(url: str, api_key: str) -> LinearClient:
 def linear() -> LinearClient:
     """The client that the settings ask for."""
     return open_linear(settings.LINEAR_API_URL, settings.LINEAR_API_KEY)
-
-
-def _move(entry: Mapping[str, Any]) -> Move:
-    actor = entry["actor"]
-    return Move(
-        id=entry["id"],
-        at=datetime.fromisoformat(entry["createdAt"]),
-        actor=Person(actor["id"], actor["name"]) if actor else None,
-        bot=entry["botActor"] is not None,
-        from_state=entry["fromState"]["name"],
-        to_state=entry["toState"]["name"],
-    )
 
 
 def _json_object(response: httpx.Response) -> Mapping[str, Any]:

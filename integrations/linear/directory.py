@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from approvals.core.events import ChannelError
-from integrations.linear.client import LinearClient, Person, linear
+from integrations.linear.client import LinearClient, linear
 from integrations.linear.config import LinearConfig
+from integrations.linear.issue import Person
 
 FILE = "config/linear/linear-config.yaml"
 
@@ -23,15 +24,11 @@ class Directory:
         self._labels: dict[str, str] = {}
         self._projects: dict[str, str] = {}
 
-    def viewer_id(self) -> str:
+    def viewer_id(self, timeout_seconds: float | None = None) -> str:
         """The Linear user that the gateway acts as."""
         if self._viewer is None:
-            self._viewer = self._client.viewer()
+            self._viewer = self._client.viewer(timeout_seconds)
         return self._viewer.id
-
-    def known_viewer_id(self) -> str | None:
-        """The same where it was read before; asks nobody."""
-        return self._viewer.id if self._viewer else None
 
     def team_id(self, key: str) -> str:
         """The UUID of the team with this key."""

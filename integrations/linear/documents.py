@@ -26,6 +26,19 @@ _ISSUE = f"""
   history(first: 20) {{ {_MOVES} }}
 """
 
+_COMMENTS = """
+  nodes {
+    id
+    createdAt
+    body
+    editedAt
+    user { id name }
+    botActor { id }
+    reactions { id createdAt emoji user { id name } }
+  }
+  pageInfo { hasNextPage endCursor }
+"""
+
 VIEWER = "query Viewer { viewer { id name email } }"
 
 TEAM = f"""
@@ -57,9 +70,27 @@ query Issues($ids: [ID!]!) {{
 }}
 """
 
+ISSUE = f"""
+query Issue($id: ID!) {{
+  issues(filter: {{ id: {{ eq: $id }} }}, first: 1, includeArchived: true) {{
+    nodes {{
+      {_ISSUE}
+      comments(first: 50) {{ {_COMMENTS} }}
+      reactions {{ id createdAt emoji user {{ id name }} }}
+    }}
+  }}
+}}
+"""
+
 HISTORY = f"""
 query History($id: String!, $after: String) {{
   issue(id: $id) {{ history(first: 100, after: $after) {{ {_MOVES} }} }}
+}}
+"""
+
+COMMENTS = f"""
+query Comments($id: String!, $after: String) {{
+  issue(id: $id) {{ comments(first: 100, after: $after) {{ {_COMMENTS} }} }}
 }}
 """
 

@@ -15,7 +15,7 @@ from approvals.core.events import Event, EventName, Snapshot
 from approvals.core.lifecycle import Status, Via
 from approvals.masking import masked
 from integrations.linear.config import LinearConfig
-from integrations.linear.moves import Bounce, Heard
+from integrations.linear.hearing import Bounce, Heard
 from integrations.markdown import plain
 
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -71,12 +71,12 @@ def bounce_comment(
         str(event.data["sentence"])
         for event in since
         if event.name is EventName.VOTE_REFUSED
-        and event.data.get("linear_history") == bounce.move.id
+        and event.data.get("linear") == f"history:{bounce.move.id}"
     ]
     return _render(
         "linear_bounce.md",
         {
-            "person": bounce.move.actor.name if bounce.move.actor else "somebody",
+            "person": bounce.move.person.name if bounce.move.person else "somebody",
             "state": bounce.move.to_state,
             "back_to": bounce.back_to,
             "refusal": heard.refusal if heard else "".join(refusals[-1:]),
@@ -89,7 +89,12 @@ def bounce_comment(
 
 def vote_comment(event: Event) -> str:
     """The answer to a vote by comment or reaction that did not decide."""
-    return _render("linear_vote.md", {"event": event, "data": event.data})
+    return _render("linear_vote.md", {"person": event.actor, **event.data})
+
+
+def fault_comment(heard: Heard) -> str:
+    """The answer to a comment that could not be understood as a vote."""
+    return _render("linear_vote.md", {"person": heard.person.name, "sentence": heard.refusal})
 
 
 def outcome_comment(request: Snapshot, via: str) -> str:

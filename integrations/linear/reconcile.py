@@ -5,10 +5,11 @@ from approvals.core.events import LINEAR, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.selectors.request import pending_for_channel
 from integrations.linear.channel import Memory
-from integrations.linear.client import PAGE, Issue, linear
+from integrations.linear.client import PAGE, linear
 from integrations.linear.config import linear_config
 from integrations.linear.directory import directory
-from integrations.linear.moves import cast_unseen, find_bounce
+from integrations.linear.hearing import cast_unseen, find_bounce
+from integrations.linear.issue import Issue
 
 
 def reconcile_pending() -> int:

@@ -1,0 +1,217 @@
+"""POST /resume: verify what Linear says, record it, and cast the vote in it with one call."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from approvals import actors, outbox, services
+from approvals.core.events import LINEAR, ChannelError
+from approvals.core.lifecycle import Status, Via
+from approvals.errors import AlreadyDecided, Refusal
+from approvals.selectors.request import find_for_linear, get_snapshot
+from integrations.linear.config import linear_config
+from integrations.linear.directory import directory
+from integrations.linear.hearing import first_time
+from integrations.linear.payload import Message, Unreadable, read_message
+from integrations.linear.words import Word
+
+MAX_BODY_BYTES = 5 * 1024 * 1024
+FRESH_SECONDS = 60.0
+# Linear waits five seconds for the answer.
+IDENTITY_TIMEOUT_SECONDS = 2.0
+
+_OUTCOMES = {Status.APPROVED: "resumed", Status.REJECTED: "rejected", Status.PENDING: "recorded"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a webhook; also the body of the response."""
+
+    status: str
+    request_id: UUID | None = None
+    workflow_id: str | None = None
+    reason: str = ""
+
+    def to_json(self) -> dict[str, str | None]:
+        """The response's body; a reason only where there is one."""
+        known = {
+            "status": self.status,
+            "request_id": None if self.request_id is None else str(self.request_id),
+            "workflow_id": self.workflow_id,
+        }
+        return {**known, "reason": self.reason} if self.reason else known
+
+
+@csrf_exempt
+@require_POST
+def resume(request: HttpRequest) -> JsonResponse:
+    """Linear's webhook: 200 for whatever is signed, 401 for what is not, 413 over 5 MB."""
+    body = _read_body(request)
+    if body is None:
+        return JsonResponse({"detail": "The body is larger than 5 MB."}, status=413)
+    if not _signed(body, request.headers.get("Linear-Signature", "")):
+        return JsonResponse({"detail": "The signature is missing or wrong."}, status=401)
+    delivery_id = request.headers.get("Linear-Delivery", "")
+    try:
+        message = read_message(body, linear_config())
+    except Unreadable as fault:
+        return JsonResponse(_ignore(delivery_id, body, str(fault)).to_json())
+    # Asked before the transaction: no lock is held while Linear answers.
+    gateway = _Identity.read() if message.word and message.person_id else _Identity()
+    with transaction.atomic():
+        answer = _record(delivery_id, body, message, gateway)
+    return JsonResponse(answer.to_json())
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """Whom the gateway acts as in Linear; not `known` where Linear could not be asked.
+
+    Without an API key the gateway never acts there, so nobody is the gateway.
+    """
+
+    known: bool = True
+    id: str = ""
+
+    @classmethod
+    def read(cls) -> "_Identity":
+        """The identity, which each process asks Linear for once."""
+        if not settings.LINEAR_API_KEY:
+            return cls()
+        try:
+            return cls(id=directory().viewer_id(timeout_seconds=IDENTITY_TIMEOUT_SECONDS))
+        except ChannelError:
+            return cls(known=False)
+
+
+def _read_body(request: HttpRequest) -> bytes | None:
+    """The raw body, or None where it is too large; never reads more than one byte too much."""
+    stated = request.headers.get("Content-Length", "")
+    if stated.isdecimal() and int(stated) > MAX_BODY_BYTES:
+        return None
+    body = request.read(MAX_BODY_BYTES + 1)
+    return None if len(body) > MAX_BODY_BYTES else body
+
+
+def _signed(body: bytes, signature: str) -> bool:
+    """Whether one of the configured secrets made this signature; never without a secret."""
+    given = signature.encode("utf-8", "replace")
+    made = [
+        hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().encode()
+        for secret in settings.LINEAR_WEBHOOK_SECRETS
+        if secret
+    ]
+    return any(hmac.compare_digest(given, expected) for expected in made)
+
+
+def _ignore(delivery_id: str, body: bytes, reason: str) -> Answer:
+    with transaction.atomic():
+        webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
+        if webhook_id is None:
+            return Answer("duplicate")
+        services.finish_webhook(webhook_id, outcome="ignored", reason=reason, request_id=None)
+    return Answer("ignored", reason=reason)
+
+
+def _record(delivery_id: str, body: bytes, message: Message, gateway: _Identity) -> Answer:
+    """Apply a message unless the same one was seen before, and note what became of it."""
+    webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
+    request_id = _find(message.references)
+    if webhook_id is None:
+        return _answer("duplicate", request_id, "this webhook was applied before")
+    answer = _apply(message, request_id, gateway)
+    services.finish_webhook(
+        webhook_id, outcome=answer.status, reason=answer.reason, request_id=answer.request_id
+    )
+    return answer
+
+
+def _find(references: tuple[str, ...]) -> UUID | None:
+    return next(filter(None, map(find_for_linear, references)), None)
+
+
+def _apply(message: Message, request_id: UUID | None, gateway: _Identity) -> Answer:
+    if request_id is None:
+        return Answer("ignored", reason=message.silence or "no request belongs to this issue")
+    word = message.word
+    if word is None:
+        return _answer("ignored", request_id, message.silence)
+    if not message.person_id:
+        return _answer("ignored", request_id, "only a person of the workspace can decide")
+    if not gateway.known:
+        return _defer(request_id, "whose API key the gateway holds could not be read")
+    if message.person_id == gateway.id:
+        return _answer("ignored", request_id, "this is the gateway's own doing")
+    if message.reacted_to is not None and message.reacted_to != (gateway.id or None):
+        return _answer("ignored", request_id, "the reaction is not on the gateway's own comment")
+    if not _fresh(message.sent_at):
+        return _defer(request_id, "the webhook is stale; the issue itself is read instead")
+    return _hear(message, word, request_id)
+
+
+def _hear(message: Message, word: Word, request_id: UUID) -> Answer:
+    """Cast the vote, unless this comment or reaction was heard before, however it was stamped."""
+    if word.fault:
+        # Not heard yet: the channel hears it on the issue, and answers there.
+        outbox.nudge(request_id, LINEAR)
+        return _answer("refused", request_id, word.fault)
+    if not word.key:
+        return _vote(message, word, request_id)
+    heard_id = first_time(word.key)
+    if heard_id is None:
+        return _answer("duplicate", request_id, "this was counted before")
+    answer = _vote(message, word, request_id)
+    services.finish_webhook(
+        heard_id, outcome=answer.status, reason=answer.reason, request_id=request_id
+    )
+    return answer
+
+
+def _vote(message: Message, word: Word, request_id: UUID) -> Answer:
+    actor = actors.linear_actor(message.person_id, message.person_name, word.via)
+    try:
+        ballot = services.cast_vote(
+            request_id, actor=actor, choice=word.choice, comment=word.comment
+        )
+    except Refusal as refusal:
+        if not isinstance(refusal, AlreadyDecided):
+            _take_back(word, request_id)
+        return _answer("refused", request_id, str(refusal))
+    if ballot.status is Status.PENDING:
+        _take_back(word, request_id)
+    tally = f"{ballot.approvals} of {ballot.quorum} approvals"
+    return Answer(
+        _OUTCOMES[ballot.status],
+        request_id,
+        ballot.workflow_id,
+        tally if ballot.status is Status.PENDING else "",
+    )
+
+
+def _take_back(word: Word, request_id: UUID) -> None:
+    """Owe the issue a visit: a move that did not decide must not look like a decision."""
+    if word.via is Via.LINEAR_MOVE:
+        outbox.nudge(request_id, LINEAR)
+
+
+def _defer(request_id: UUID, reason: str) -> Answer:
+    """Act on nothing the body says; the channel reads what the issue says now."""
+    outbox.nudge(request_id, LINEAR)
+    return _answer("deferred", request_id, reason)
+
+
+def _fresh(sent_at: float | None) -> bool:
+    # Written so that a NaN is not fresh.
+    return sent_at is not None and abs(outbox.clock().timestamp() - sent_at) <= FRESH_SECONDS
+
+
+def _answer(status: str, request_id: UUID | None, reason: str) -> Answer:
+    workflow_id = None if request_id is None else get_snapshot(request_id).workflow_id
+    return Answer(status, request_id, workflow_id, reason)

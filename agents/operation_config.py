@@ -60,7 +60,7 @@ def _no_secret(name: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Template = Annotated[str, AfterValidator(_whole_placeholders)]
+Template = Annotated[str, Field(pattern=r"^[^\x00]*$"), AfterValidator(_whole_placeholders)]
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$"), AfterValidator(_no_secret)]
 Header = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
 

@@ -62,8 +62,9 @@ def test_an_http_call_is_resolved_to_its_address_and_body() -> None:
     task = {"operation": "db_migrate", "environment": "staging"}
     action = shipped().resolve({**task, "arguments": {"migration": "0042_add_index"}})
     assert action["method"] == "POST"
-    assert action["url"] == "https://operations.example/v1/databases/main/migrations"
-    assert action["body"] == {"environment": "staging", "target": "0042_add_index"}
+    assert action["url"] == "https://operations.example/v1/migrations"
+    body = {"database": "main", "environment": "staging", "target": "0042_add_index"}
+    assert action["body"] == body
     assert action["idempotent"] is True
 
 

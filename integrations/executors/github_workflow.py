@@ -1,0 +1,52 @@
+"""The executor of workflow dispatches: asked for once, since GitHub cannot tell a repetition."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+
+from agents.actions import ActionResult, OutcomeUnknown
+from approvals.core.events import ChannelError
+from integrations.github.client import configured_github, is_allowed
+from integrations.http import ReplyLost, Unreachable
+
+PAUSES_SECONDS = (0.25, 1.0, 3.0)
+
+
+def dispatch_github_workflow(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
+    """Dispatch the action's workflow; success means that GitHub has accepted it.
+
+    The run itself goes on at GitHub. An answer that is lost, or 5xx, raises OutcomeUnknown, even
+    for an idempotent action; only an attempt that never left this machine is repeated.
+    """
+    repo = action["repo"]
+    if not settings.GITHUB_TOKEN:
+        return ActionResult(False, "was not dispatched: set GITHUB_TOKEN for the workers.")
+    if not is_allowed(repo):
+        return ActionResult(
+            False, f"was not dispatched: {repo} is not among HITL_GITHUB_REPOSITORIES."
+        )
+    inputs = dict(action["inputs"])
+    if name := action["idempotency_key_input"]:
+        inputs[name] = idempotency_key
+    deadline = time.monotonic() + float(action["timeout_seconds"])
+    for pause in (*PAUSES_SECONDS, None):
+        try:
+            url = configured_github().dispatch_workflow(
+                repo, action["workflow"], action["ref"], inputs
+            )
+        except ReplyLost as error:
+            raise OutcomeUnknown(
+                f"The workflow may or may not have been started: {error}"
+            ) from error
+        except Unreachable as error:
+            if pause is None or time.monotonic() + pause >= deadline:
+                return ActionResult(False, f"was not dispatched: {error}")
+            time.sleep(pause)
+        except ChannelError as error:
+            return ActionResult(False, f"was not dispatched: {error}")
+        else:
+            break
+    summary = f"{action['workflow']} was dispatched in {repo}" + (f": {url}" if url else "")
+    return ActionResult(True, summary, data={"url": url} if url else {})

@@ -1,0 +1,106 @@
+"""The executor of HTTP calls: one POST, repeated only where that cannot do anything twice."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from agents.actions import ActionResult, OutcomeUnknown
+from agents.operation_config import base_url
+from integrations.executors.output import OUTPUT_BYTES, harmless
+from integrations.http import open_client
+
+PAUSES_SECONDS = (0.25, 1.0, 3.0)
+_CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What came of one attempt: an answer, or why there is none and whether it was begun."""
+
+    sentence: str
+    status: int = 0
+    output: str = ""
+    begun: bool = True
+
+
+def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
+    """POST the action's body with the key in `Idempotency-Key`, within its time limit.
+
+    2xx succeeds; 3xx and 4xx fail. A lost answer or 5xx is repeated for an idempotent action, with
+    the same key; otherwise, and when the repetitions are used up, OutcomeUnknown is raised.
+    """
+    deadline = time.monotonic() + float(action["timeout_seconds"])
+    try:
+        headers = _headers(action, idempotency_key)
+    except ValueError as error:
+        return ActionResult(False, f"was not called: {error}")
+    uncertain = False
+    with open_client(headers=headers) as client:
+        for pause in (*PAUSES_SECONDS, None):
+            attempt = _post(client, action, deadline)
+            if attempt.status and attempt.status < 500:
+                return _answered(attempt)
+            uncertain = uncertain or attempt.begun
+            if attempt.begun and not action["idempotent"]:
+                break
+            if pause is None or time.monotonic() + pause >= deadline:
+                break
+            time.sleep(pause)
+    if uncertain:
+        raise OutcomeUnknown(f"The call may or may not have taken effect: it {attempt.sentence}.")
+    return ActionResult(False, f"was not begun: the call {attempt.sentence}")
+
+
+def _headers(action: Mapping[str, Any], idempotency_key: str) -> dict[str, str]:
+    """The headers, once the address is known to be the configured one; ValueError otherwise."""
+    variable = action["base_url_env"]
+    if not action["url"].startswith(base_url(variable, os.environ) + "/"):
+        raise ValueError(f"The approved address is not below the one that {variable} holds now.")
+    headers = {"Idempotency-Key": idempotency_key}
+    for name, source in action["headers_env"].items():
+        value = os.environ.get(source, "").strip()
+        if not value or not value.isascii() or not value.isprintable():
+            raise ValueError(f"Set {source} to the {name} header's value, in plain characters.")
+        headers[name] = value
+    return headers
+
+
+def _post(client: httpx.Client, action: Mapping[str, Any], deadline: float) -> _Attempt:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return _Attempt("ran out of time", begun=False)
+    timeout = httpx.Timeout(left, connect=min(left, _CONNECT_SECONDS))
+    try:
+        with client.stream("POST", action["url"], json=action["body"], timeout=timeout) as response:
+            output = _body(response, deadline)
+            return _Attempt(f"was answered {response.status_code}", response.status_code, output)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+        return _Attempt(f"could not be made ({error or type(error).__name__})", begun=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return _Attempt(f"got no answer ({error or type(error).__name__})")
+
+
+def _body(response: httpx.Response, deadline: float) -> str:
+    """The beginning of the body; the status is the answer, so a body that breaks off is no loss."""
+    kept = bytearray()
+    try:
+        for chunk in response.iter_bytes():
+            kept += chunk
+            if len(kept) > OUTPUT_BYTES or time.monotonic() > deadline:
+                note = "\n[the rest of the answer was not read]"
+                return harmless(bytes(kept[:OUTPUT_BYTES])) + note
+    except httpx.HTTPError:
+        return harmless(bytes(kept)) + "\n[the answer broke off]"
+    return harmless(bytes(kept))
+
+
+def _answered(attempt: _Attempt) -> ActionResult:
+    data = {"status": attempt.status}
+    summary = attempt.sentence
+    if 300 <= attempt.status < 400:
+        summary += ", a redirect, which is not followed"
+    return ActionResult(200 <= attempt.status < 300, summary, attempt.output, data)

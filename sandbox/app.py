@@ -11,6 +11,9 @@ from starlette.routing import Mount, Route
 
 from sandbox.control import Control
 from sandbox.faults import Faults
+from sandbox.github.api import GithubApi
+from sandbox.github.repositories import Repositories
+from sandbox.hooks import Hooks
 from sandbox.linear.api import LinearApi
 from sandbox.linear.workspace import Workspace
 from sandbox.recorder import Recorder
@@ -40,12 +43,19 @@ def build(settings: Settings) -> Starlette:
     )
     workspace = Workspace(store, webhooks, settings.public_url)
     linear = LinearApi(workspace)
+    repositories = Repositories(store)
+    github = GithubApi(repositories, settings.public_url)
+    hooks = Hooks(store)
 
     def reset() -> None:
         faults.clear()
         store.clear()
+        if settings.with_samples:
+            repositories.add_samples()
 
-    control = Control(store, workspace, webhooks, recorder, faults, reset)
+    if settings.with_samples:
+        repositories.add_samples()
+    control = Control(store, workspace, repositories, webhooks, recorder, faults, reset)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -63,6 +73,12 @@ def build(settings: Settings) -> Starlette:
             Route(
                 "/linear/graphql",
                 recorder.endpoint("linear", linear.operations, linear.answer, linear.refuse),
+                methods=["POST"],
+            ),
+            Mount("/github/api", routes=github.routes(recorder)),
+            Route(
+                "/hooks/{name}",
+                recorder.endpoint("hooks", hooks.operations, hooks.answer, hooks.refuse),
                 methods=["POST"],
             ),
             Mount("/_control", routes=control.routes()),

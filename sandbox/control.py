@@ -1,6 +1,5 @@
 """/_control: what tests tell the sandbox to do and ask it about. README.md lists the calls."""
 
-import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -10,13 +9,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.faults import Fault, Faults
+from sandbox.github.repositories import OWN_REPOSITORY, Repositories
+from sandbox.github.shapes import dispatch_report
+from sandbox.hooks import hook_report
 from sandbox.linear import cast
 from sandbox.linear.errors import InputError
-from sandbox.linear.payloads import identifier, issue_url
 from sandbox.linear.workspace import Workspace
 from sandbox.recorder import Recorder
-from sandbox.store import Row, Store, parse_json
-from sandbox.webhooks import WebhookQueue, headers_of
+from sandbox.reports import (
+    comment_report,
+    issue_report,
+    json_or_text,
+    reaction_report,
+    webhook_report,
+)
+from sandbox.store import Store, parse_json
+from sandbox.webhooks import WebhookQueue
 
 Json = dict[str, Any]
 
@@ -32,6 +40,7 @@ class Control:
         self,
         store: Store,
         workspace: Workspace,
+        repositories: Repositories,
         webhooks: WebhookQueue,
         recorder: Recorder,
         faults: Faults,
@@ -39,6 +48,7 @@ class Control:
     ) -> None:
         self._store = store
         self._workspace = workspace
+        self._repositories = repositories
         self._webhooks = webhooks
         self._recorder = recorder
         self._faults = faults
@@ -53,6 +63,12 @@ class Control:
             ("POST", "/linear/issues/{key}/react", self._react),
             ("POST", "/linear/issues/{key}/trash", self._trash),
             ("POST", "/linear/comments/{key}/edit", self._edit),
+            ("POST", "/github/pulls", self._open_pull),
+            ("GET", "/github/comments", self._github_comments),
+            ("POST", "/github/comments", self._add_github_comment),
+            ("GET", "/github/dispatches", self._dispatches),
+            ("GET", "/github/statuses", self._statuses),
+            ("GET", "/hooks", self._hooks),
             ("GET", "/requests", self._requests),
             ("GET", "/webhooks", self._list_webhooks),
             ("POST", "/webhooks/{number:int}/resend", self._resend),
@@ -84,14 +100,14 @@ class Control:
             actor_named(body), request.path_params["key"], str(body.get("body") or ""),
             parent_id=body.get("parent_id"), send=_sends(body),
         )  # fmt: skip
-        return _comment_report(self._store, row)
+        return comment_report(self._store, row)
 
     async def _edit(self, request: Request, body: Json) -> Json:
         row = self._workspace.edit_comment(
             actor_named(body), request.path_params["key"], str(body.get("body") or ""),
             send=_sends(body),
         )  # fmt: skip
-        return _comment_report(self._store, row)
+        return comment_report(self._store, row)
 
     async def _react(self, request: Request, body: Json) -> Json:
         comment_id = body.get("comment_id")
@@ -99,7 +115,7 @@ class Control:
             actor_named(body), str(body.get("emoji") or "+1"), comment_id=comment_id,
             issue_key=None if comment_id else request.path_params["key"], send=_sends(body),
         )  # fmt: skip
-        return _reaction_report(row)
+        return reaction_report(row)
 
     async def _trash(self, request: Request, body: Json) -> Json:
         row = self._workspace.archive_issue(
@@ -107,6 +123,38 @@ class Control:
             action=str(body.get("action") or "remove"), send=_sends(body),
         )  # fmt: skip
         return issue_report(self._workspace, row)
+
+    # GitHub and hooks
+
+    async def _open_pull(self, _request: Request, body: Json) -> Json:
+        number, repository = int(body["number"]), str(body.get("repository") or OWN_REPOSITORY)
+        row = self._repositories.open_pull(
+            repository.lower(), number, str(body.get("title") or f"Change {number}"),
+            body=str(body.get("body") or ""), branch=body.get("branch"),
+        )  # fmt: skip
+        return dict(row)
+
+    async def _github_comments(self, _request: Request, _body: Json) -> list[Json]:
+        return [dict(row) for row in self._store.rows("SELECT * FROM pull_comments ORDER BY id")]
+
+    async def _add_github_comment(self, _request: Request, body: Json) -> Json:
+        row = self._repositories.add_comment(
+            str(body.get("repository") or OWN_REPOSITORY), int(body["number"]),
+            str(body.get("author") or "rosa"), str(body["body"]),
+        )  # fmt: skip
+        return dict(row)
+
+    async def _dispatches(self, _request: Request, _body: Json) -> list[Json]:
+        rows = self._store.rows("SELECT * FROM workflow_runs ORDER BY id")
+        return [dispatch_report(row) for row in rows]
+
+    async def _statuses(self, _request: Request, _body: Json) -> list[Json]:
+        return [dict(row) for row in self._store.rows("SELECT * FROM statuses ORDER BY id")]
+
+    async def _hooks(self, _request: Request, _body: Json) -> list[Json]:
+        return [
+            hook_report(row) for row in self._store.rows("SELECT * FROM hook_calls ORDER BY id")
+        ]
 
     # Records, webhooks and faults
 
@@ -124,7 +172,7 @@ class Control:
         answers = await self._webhooks.resend(
             number, times, at_once=bool(body.get("concurrently", False))
         )
-        return [{"status": answer.status, "body": _json_or_text(answer.text)} for answer in answers]
+        return [{"status": answer.status, "body": json_or_text(answer.text)} for answer in answers]
 
     async def _webhook_url(self, _request: Request, body: Json) -> Json:
         self._webhooks.url = str(body["url"]) if body.get("url") else None
@@ -180,110 +228,3 @@ def actor_named(body: Mapping[str, Any]) -> cast.Actor:
 
 def _sends(body: Mapping[str, Any]) -> bool:
     return bool(body.get("webhook", True))
-
-
-def _json_or_text(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _handle(actor_id: str | None) -> str:
-    actor = cast.actor_of(actor_id)
-    return actor.handle if actor else "nobody"
-
-
-def issue_report(workspace: Workspace, row: Row) -> Json:
-    """An issue with its comments, reactions and history, the oldest first, actors by handle."""
-    store, issue_id = workspace.store, row["id"]
-
-    def of(table: str) -> list[Row]:
-        return store.rows(
-            f"SELECT * FROM {table} WHERE issue_id = ? ORDER BY rowid",  # noqa: S608  # ours
-            issue_id,
-        )
-
-    labels = [cast.LABEL_BY_ID[i].name for i in json.loads(row["label_ids"])]
-    return {
-        "id": issue_id,
-        "identifier": identifier(row),
-        "url": issue_url(workspace.public_url, row),
-        "title": row["title"],
-        "description": row["description"],
-        "priority": row["priority"],
-        "state": cast.STATE_BY_ID[row["state_id"]].name,
-        "labels": labels,
-        "project": cast.PROJECT.name if row["project_id"] else None,
-        "creator": _handle(row["creator_id"]),
-        "created_at": row["created_at"],
-        "updated_at": row["updated_at"],
-        "archived_at": row["archived_at"],
-        "trashed": bool(row["trashed"]),
-        "comments": [_comment_report(store, comment) for comment in of("comments")],
-        "reactions": [_reaction_report(reaction) for reaction in of("reactions")],
-        "history": [_history_report(entry) for entry in of("history")],
-        "attachments": [
-            {"id": a["id"], "url": a["url"], "title": a["title"], "subtitle": a["subtitle"]}
-            for a in of("attachments")
-        ],
-    }
-
-
-def _history_report(row: Row) -> Json:
-    return {
-        "at": row["created_at"],
-        "actor": _handle(row["actor_id"]),
-        "from": cast.STATE_BY_ID[row["from_state_id"]].name if row["from_state_id"] else None,
-        "to": cast.STATE_BY_ID[row["to_state_id"]].name if row["to_state_id"] else None,
-        "trashed": None if row["trashed"] is None else bool(row["trashed"]),
-    }
-
-
-def _comment_report(store: Store, row: Row) -> Json:
-    reactions = store.rows("SELECT * FROM reactions WHERE comment_id = ?", row["id"])
-    return {
-        "id": row["id"],
-        "at": row["created_at"],
-        "edited_at": row["edited_at"],
-        "author": _handle(row["author_id"]),
-        "body": row["body"],
-        "parent_id": row["parent_id"],
-        "reactions": [_reaction_report(reaction) for reaction in reactions],
-    }
-
-
-def _reaction_report(row: Row) -> Json:
-    return {
-        "id": row["id"],
-        "at": row["created_at"],
-        "author": _handle(row["author_id"]),
-        "emoji": row["emoji"],
-    }
-
-
-def webhook_report(store: Store, row: Row) -> Json:
-    """A webhook as it was sent and what each attempt was answered."""
-    attempts = store.rows("SELECT * FROM attempts WHERE webhook_id = ? ORDER BY id", row["id"])
-    return {
-        "id": row["id"],
-        "delivery": row["delivery"],
-        "event": row["event"],
-        "action": row["action"],
-        "issue_id": row["issue_id"],
-        "state": row["state"],
-        "created_at": row["created_at"],
-        "signature": row["signature"],
-        "headers": headers_of(row),
-        "body": row["body"],
-        "attempts": [
-            {
-                "at": attempt["created_at"],
-                "url": attempt["url"],
-                "status": attempt["status"],
-                "answer": _json_or_text(attempt["answer"]),
-                "seconds": round(attempt["seconds"], 4),
-            }
-            for attempt in attempts
-        ],
-    }

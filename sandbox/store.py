@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = Path(__file__).parent / "schema.sql"
+# GitHub's ids have outgrown 32 bits; what stores them must know.
+FIRST_IDS = {"pull_comments": 3_200_000_000, "workflow_runs": 17_000_000_000}
 TABLES = (
     "attempts", "webhooks", "reactions", "comments", "attachments", "history", "issues",
     "pull_comments", "pulls", "statuses", "protection_reviews", "workflow_runs",
@@ -41,6 +43,7 @@ class Store:
             # Survives the death of the process, which is what tests bring about; not a power cut.
             self._db.execute("PRAGMA synchronous = OFF")
             self._db.executescript(SCHEMA.read_text(encoding="utf-8"))
+            self._number_from_first_ids()
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
                 raise
@@ -97,6 +100,15 @@ class Store:
             for table in TABLES:
                 self.run(f"DELETE FROM {table}")  # noqa: S608  # names are ours
             self.run("DELETE FROM sqlite_sequence")
+            self._number_from_first_ids()
+
+    def _number_from_first_ids(self) -> None:
+        for table, first in FIRST_IDS.items():
+            self.run(
+                """INSERT INTO sqlite_sequence (name, seq) SELECT ?, ?
+                   WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?)""",
+                table, first, table,
+            )  # fmt: skip
 
     def close(self) -> None:
         """Release the data folder."""

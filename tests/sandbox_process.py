@@ -205,6 +205,13 @@ class Sandbox:
         body = {"number": number, "title": title, "repository": repository}
         return dict(self._call("POST", "/github/pulls", body))
 
+    def add_github_comment(
+        self, number: int, body: str, author: str = "rosa", repository: str = REPOSITORY
+    ) -> Json:
+        """Write a comment on a pull request as somebody else."""
+        given = {"number": number, "body": body, "author": author, "repository": repository}
+        return dict(self._call("POST", "/github/comments", given))
+
     def send_webhooks_to(self, url: str | None) -> None:
         """Send webhooks to another address from now on."""
         self._call("POST", "/webhook-url", {"url": url})

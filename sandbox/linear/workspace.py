@@ -1,32 +1,14 @@
 """Everything that can be done to an issue, whoever does it: API, page or control."""
 
-import json
-from collections.abc import Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sandbox.linear import cast
+from sandbox.linear.columns import checked_columns, stamps, updated_from, uuid4_of
 from sandbox.linear.errors import InputError, not_found
 from sandbox.linear.payloads import Payloads
 from sandbox.store import Row, Store, dump_json, utc_now
 from sandbox.webhooks import WebhookQueue
-
-STAMP_OF_TYPE = {"started": "started_at", "completed": "completed_at", "canceled": "canceled_at"}
-FIELD_OF_COLUMN = {
-    "title": "title",
-    "description": "description",
-    "priority": "priority",
-    "state_id": "stateId",
-    "label_ids": "labelIds",
-    "project_id": "projectId",
-    "sort_order": "sortOrder",
-    "updated_at": "updatedAt",
-    "started_at": "startedAt",
-    "completed_at": "completedAt",
-    "canceled_at": "canceledAt",
-    "archived_at": "archivedAt",
-    "trashed": "trashed",
-}
 
 
 class Workspace:
@@ -71,7 +53,7 @@ class Workspace:
 
     def create_issue(self, actor: cast.Actor, values: dict[str, Any], *, send: bool = True) -> Row:
         """Create an issue from the columns given; a second one with the same id is refused."""
-        columns = _checked_columns(values)
+        columns = checked_columns(values)
         if not columns.get("title"):
             raise InputError("Argument Validation Error", "title should not be empty.")
         state = cast.STATE_BY_ID[columns.setdefault("state_id", cast.DEFAULT_STATE.id)]
@@ -82,7 +64,7 @@ class Workspace:
             self.store.insert("issues", **{
                 "description": None, "priority": 0, "label_ids": "[]", "project_id": None,
                 **columns,
-                **_stamps(state, now),
+                **stamps(state, now),
                 "id": issue_id, "number": number, "sort_order": -9000.0 - number,
                 "creator_id": actor.id if isinstance(actor, cast.Person) else None,
                 "created_at": now, "updated_at": now,
@@ -96,7 +78,7 @@ class Workspace:
     ) -> Row:
         """Change an issue; what does not differ is left alone and sends nothing."""
         before = self.find_issue(key)
-        columns = _checked_columns(values)
+        columns = checked_columns(values)
         if "title" in columns and not columns["title"]:
             raise InputError("Argument Validation Error", "title should not be empty.")
         changed = {name: value for name, value in columns.items() if before[name] != value}
@@ -105,14 +87,14 @@ class Workspace:
         now = utc_now()
         moved = "state_id" in changed
         if moved:
-            changed |= _stamps(cast.STATE_BY_ID[changed["state_id"]], now, before)
+            changed |= stamps(cast.STATE_BY_ID[changed["state_id"]], now, before)
             changed["sort_order"] = before["sort_order"] - 104.25
         with self.store.transaction():
             issue = self._write_issue(before, {**changed, "updated_at": now})
             if moved or "trashed" in changed:
                 self._record(before, issue, actor, now)
-            updated_from = _updated_from(before, issue)
-            self._queue_issue(issue, "update", actor, updated_from, send=send)
+            old = updated_from(before, issue)
+            self._queue_issue(issue, "update", actor, old, send=send)
         return issue
 
     def archive_issue(
@@ -134,8 +116,8 @@ class Workspace:
             if trash and action == "remove":
                 self._queue_issue(issue, "remove", actor, None, send=send)
             else:
-                updated_from = _updated_from(before, issue)
-                self._queue_issue(issue, "update", actor, updated_from, send=send)
+                old = updated_from(before, issue)
+                self._queue_issue(issue, "update", actor, old, send=send)
         return issue
 
     # Comments
@@ -262,7 +244,7 @@ class Workspace:
     def _new_id(self, entity: str, table: str, wanted: str | None) -> str:
         if wanted is None:
             return str(uuid4())
-        new_id = _uuid4(wanted)
+        new_id = uuid4_of(wanted)
         if self.store.row(f"SELECT 1 FROM {table} WHERE id = ?", new_id):  # noqa: S608  # ours
             raise InputError(f"conflict on insert of {entity}")
         return new_id
@@ -298,52 +280,3 @@ class Workspace:
     ) -> None:
         payload = self._payloads.issue(issue, action, actor, updated_from)
         self._webhooks.add(payload, issue["id"], send=send)
-
-
-def _uuid4(text: str) -> str:
-    try:
-        parsed = UUID(text)
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.version != 4 or str(parsed) != text.lower():
-        raise InputError("Argument Validation Error", "id must be a UUID of version 4.")
-    return text.lower()
-
-
-def _checked_columns(values: dict[str, Any]) -> dict[str, Any]:
-    """Check the parts of an issue that refer to something else; other values pass through."""
-    columns = {name: value for name, value in values.items() if name in FIELD_OF_COLUMN}
-    if "state_id" in columns and columns["state_id"] not in cast.STATE_BY_ID:
-        raise not_found("WorkflowState")
-    if columns.get("project_id") not in (None, cast.PROJECT.id):
-        raise not_found("Project")
-    if "priority" in columns and columns["priority"] not in range(len(cast.PRIORITIES)):
-        raise InputError("Argument Validation Error", "priority must be from 0 to 4.")
-    if "label_ids" in columns:
-        labels: Sequence[str] = columns["label_ids"]
-        if not all(label in cast.LABEL_BY_ID for label in labels):
-            raise not_found("IssueLabel")
-        columns["label_ids"] = dump_json(list(dict.fromkeys(labels)))
-    return columns
-
-
-def _stamps(state: cast.State, now: str, before: Row | None = None) -> dict[str, Any]:
-    """When the issue entered its kind of state; a completed issue keeps when it was started."""
-    stamps: dict[str, Any] = {"completed_at": None, "canceled_at": None}
-    if state.type in {"backlog", "unstarted"}:
-        stamps["started_at"] = None
-    column = STAMP_OF_TYPE.get(state.type)
-    if column is not None:
-        stamps[column] = (before[column] if before is not None else None) or now
-    return stamps
-
-
-def _updated_from(before: Row, after: Row) -> dict[str, Any]:
-    old: dict[str, Any] = {}
-    for column, field in FIELD_OF_COLUMN.items():
-        if before[column] != after[column]:
-            value = before[column]
-            old[field] = json.loads(value) if column == "label_ids" else value
-            if column == "trashed":
-                old[field] = bool(value)
-    return old

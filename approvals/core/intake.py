@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from approvals.core.canonical import canonical_json
@@ -9,9 +10,10 @@ from approvals.core.canonical import canonical_json
 MAX_TASK_BYTES = 65_536
 MAX_DEPTH = 20
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
+# A name of dots alone would lead an address elsewhere.
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 _PULL = re.compile(
-    r"https?://[^/\s]+(?:/[^/\s]+)*?/(?P<repo>[^/\s]+/[^/\s]+)/pull/(?P<number>\d+)/?"
+    r"https?://[^/\s]+(?:/[^/\s]+)*?/(?P<repo>[^/\s]+/[^/\s]+)/pull/(?P<number>[0-9]+)/?"
 )
 
 
@@ -22,6 +24,21 @@ def text_fault(value: str, limit: int) -> str | None:
     if len(value) > limit:
         return f"is longer than {limit} characters"
     return None
+
+
+def harmless(value: Any) -> Any:
+    """The value as plain JSON that can be stored: foreign types as text, bad characters marked."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {harmless(str(key)): harmless(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [harmless(item) for item in value]
+    return harmless(str(value))
 
 
 def task_fault(task: Mapping[str, Any]) -> str | None:

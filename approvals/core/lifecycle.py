@@ -167,4 +167,5 @@ def decide(standing: Standing, actor: Actor, choice: Choice, now: datetime) -> R
 def _asked(standing: Standing, actor: Actor) -> bool:
     if actor.user_id == standing.opened_by_id:
         return True
-    return standing.requested_by.casefold() in {alias.casefold() for alias in actor.aliases}
+    requested_by = standing.requested_by.strip().casefold()
+    return requested_by in {alias.strip().casefold() for alias in actor.aliases}

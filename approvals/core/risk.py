@@ -120,7 +120,7 @@ def _condition(fields: Mapping[str, object], field: str, wanted: Sequence[str]) 
     for key in field.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     for text in _texts(value):
-        if any(fnmatchcase(text, _normal(pattern)) for pattern in wanted):
+        if any(fnmatchcase(text, _glob(pattern)) for pattern in wanted):
             return f"{field} is {text}"
     return None
 
@@ -133,6 +133,11 @@ def _texts(value: object) -> Iterator[str]:
             yield "true" if item else "false"
         elif isinstance(item, (str, int, float)) and (text := _normal(str(item))):
             yield text
+
+
+def _glob(pattern: str) -> str:
+    """The pattern with brackets meant as themselves; fnmatch would read a set of characters."""
+    return _normal(pattern).replace("[", "[[]")
 
 
 def _normal(text: str) -> str:

@@ -1,0 +1,40 @@
+"""Which channel must learn of which event."""
+
+import pytest
+
+from approvals.core.events import CONCERNS, EventName, concerned_channels
+
+ALL = ["workflow", "github", "linear", "chat"]
+RESOLVED = [f"request.{status}" for status in ("approved", "rejected", "expired", "cancelled")]
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("request.opened", ["github", "linear"]),
+        ("vote.cast", ["linear"]),
+        ("vote.refused", ["linear"]),
+        ("issue.moved", ["linear"]),
+        *((name, ALL) for name in (*RESOLVED, "request.superseded")),
+        ("request.not_required", []),
+        ("request.resume_refused", []),
+        ("run.settled", []),
+        ("execution.finished", []),
+    ],
+)
+def test_each_event_concerns_exactly_these_channels(name: str, channels: list[str]) -> None:
+    assert concerned_channels(EventName(name), ALL) == channels
+
+
+@pytest.mark.parametrize("name", [name for name in EventName if name.startswith("delivery.")])
+def test_a_delivery_never_owes_a_delivery(name: EventName) -> None:
+    assert concerned_channels(name, ALL) == []
+
+
+def test_every_channel_learns_of_every_end() -> None:
+    ends = {EventName(name) for name in (*RESOLVED, "request.superseded")}
+    assert all(ends <= concerned for concerned in CONCERNS.values())
+
+
+def test_names_are_dotted_and_past_tense() -> None:
+    assert all(name.count(".") == 1 and name.islower() for name in EventName)

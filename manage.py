@@ -4,8 +4,20 @@
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+
+from hitl_project import local
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_project.settings")
-    execute_from_command_line(sys.argv)
+    if sys.argv[1:2] == ["up"]:
+        # It makes the secrets and addresses that settings ask for, so it runs without them.
+        sys.exit(local.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["web"]:
+        # A pool of connections is for threads; settings read this before a command could say it.
+        os.environ.setdefault("HITL_DATABASE_POOL", "1")
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"Error: {error}")

@@ -24,6 +24,7 @@ def spawn(
     arguments: Sequence[str | Path],
     *,
     log: Path,
+    output: Path | None = None,
     death: signal.Signals = signal.SIGKILL,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -31,10 +32,11 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own and append its output to `log`.
+    """Start a program in a session of its own and append what it writes to `log`.
 
-    `death` is the signal it gets when this thread ends in whatever way. `user` is whom root
-    becomes for it. Without `env` it inherits ours.
+    Its standard output goes to `output` instead where one is named. `death` is the signal it gets
+    when this thread ends in whatever way. `user` is whom root becomes for it. Without `env` it
+    inherits ours.
     """
     launcher = [sys.executable, "-I", "-S", parent_death.__file__]
     launcher += ["--signal", death.name, "--parent", str(os.getpid())]
@@ -42,12 +44,15 @@ def spawn(
         launcher += ["--uid", str(user.uid), "--gid", str(user.gid)]
         if not all(_may_enter(user, path) for path in (Path(arguments[0]), cwd or Path.cwd())):
             launcher.append("--reach")
-    with open(log, "ab", opener=_private) as output:
+    with (
+        open(log, "ab", opener=_private) as errors,
+        open(output or log, "ab", opener=_private) as printed,
+    ):
         return subprocess.Popen(  # noqa: S603
             [*launcher, *map(str, arguments)],
             stdin=stdin,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=printed,
+            stderr=errors,
             cwd=cwd,
             env=env,
             pass_fds=pass_fds,

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
+from redis.retry import Retry
 
 from hitl_project.embedded import (
     APP,
@@ -25,6 +26,7 @@ from hitl_project.embedded import (
     start_postgres,
     start_redis,
 )
+from tests.processes import runs
 from tests.tools import require_tool
 from tests.waiting import eventually
 
@@ -110,13 +112,6 @@ def read_row(url: str) -> object:
         row = connection.execute("SELECT text FROM kept").fetchone()
         assert row is not None
         return row[0]
-
-
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def modes(folder: Path) -> dict[str, str]:

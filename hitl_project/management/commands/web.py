@@ -1,0 +1,36 @@
+"""`manage.py web`: serve the pages, the API and the webhook."""
+
+from argparse import ArgumentParser
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    """Serves HTTP until SIGTERM, then gives open requests a few seconds to end."""
+
+    help = "Serve the pages, the API and the webhook."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare where to listen and how many processes answer."""
+        parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000, help="default 8000")
+        parser.add_argument("--workers", type=int, default=1, help="processes, default 1")
+
+    def handle(self, *, host: str, port: int, workers: int, **_: object) -> None:
+        """Run uvicorn in this process."""
+        uvicorn.run(
+            "hitl_project.asgi:application",
+            host=host,
+            port=port,
+            workers=workers,
+            loop="uvloop",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            # Believed only where a proxy is known to overwrite what clients claim.
+            proxy_headers=settings.SECURE_PROXY_SSL_HEADER is not None,
+            timeout_graceful_shutdown=5,
+        )

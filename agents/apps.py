@@ -1,9 +1,17 @@
-"""The Django application."""
+"""The Django application; a workflow or operation file that does not fit stops the start."""
 
 from django.apps import AppConfig
 
 
 class AgentsConfig(AppConfig):
-    """Names the application."""
+    """Reads the configuration once, before anything runs."""
 
     name = "agents"
+
+    def ready(self) -> None:
+        """Refuse to start with a configuration that does not fit."""
+        from agents.operations import load_operations  # noqa: PLC0415 - needs the loaded settings
+        from agents.templates import workflow_templates  # noqa: PLC0415
+
+        load_operations()
+        workflow_templates()

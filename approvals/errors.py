@@ -47,3 +47,9 @@ class AlreadyDecided(Refusal):
         self.status = status
         self.decided_by = decided_by
         self.decided_at = decided_at
+
+
+class AlreadyEnded(Refusal):
+    """The run has ended."""
+
+    code = "already_ended"

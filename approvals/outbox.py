@@ -18,6 +18,7 @@ from approvals import audit
 from approvals.audit import SYSTEM, Fact
 from approvals.core.events import (
     LINEAR,
+    WORKFLOW,
     Channel,
     ChannelBusy,
     ChannelError,
@@ -39,6 +40,8 @@ from approvals.models import (
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 120
+# A thread's lock guards the work itself, so a crashed worker's resume can be taken over soon.
+RUN_LEASE_SECONDS = 15
 BUSY_SECONDS = 1.0
 # With waits of at most 15 minutes this goes on for more than a day: an outage overnight heals.
 MAX_ATTEMPTS = 110
@@ -104,12 +107,14 @@ def _hint_on_commit(names: Sequence[str]) -> None:
 
 
 def hint(channel: str) -> None:
-    """Wake a worker for a channel; raises where the broker is down, and the sweep finds the rest.
+    """Wake a worker for a channel; raises where the broker is down: the sweep finds the rest."""
+    queue = "runs" if channel == WORKFLOW else "channels"
+    hint_task("approvals.tasks.deliver", queue, channel)
 
-    Expires, so that hints do not pile up while no worker listens.
-    """
-    queue = "runs" if channel == "workflow" else "channels"
-    current_app.send_task("approvals.tasks.deliver", [channel], queue=queue, expires=60)
+
+def hint_task(name: str, queue: str, *arguments: str) -> None:
+    """Send a task that looks at the rows; it expires, so that hints do not pile up unheard."""
+    current_app.send_task(name, list(arguments), queue=queue, expires=60)
 
 
 # Claim
@@ -165,7 +170,8 @@ def deliver_next(channel_name: str) -> bool:
     """Deliver the most urgent owed row of a channel; False when there is none."""
     if ChannelPause.objects.filter(channel=channel_name, until_at__gt=ClockTimestamp()).exists():
         return False
-    row = claim(Delivery.objects.filter(channel=channel_name))
+    lease_seconds = RUN_LEASE_SECONDS if channel_name == WORKFLOW else LEASE_SECONDS
+    row = claim(Delivery.objects.filter(channel=channel_name), lease_seconds=lease_seconds)
     if row is None:
         return False
     _converge(row, channels()[channel_name])
@@ -243,6 +249,28 @@ def _failed(row: Delivery, error: ChannelError) -> None:
 def pause(channel: str, until_at: datetime) -> None:
     """Tell a channel nothing until then."""
     ChannelPause.objects.update_or_create(channel=channel, defaults={"until_at": until_at})
+
+
+def wake_thread(thread_id: str) -> None:
+    """Make the owed resumes of a thread due at once: what kept it busy has ended."""
+    busy = Delivery.objects.filter(
+        Owed.is_owed(), channel=WORKFLOW, request__thread_id=thread_id, attempts=0
+    )
+    if busy.update(not_before=ClockTimestamp()):
+        hint(WORKFLOW)
+
+
+def nudge_thread(thread_id: str) -> None:
+    """Owe the run of a thread every verdict once more; what it already used is passed over."""
+    rows = Delivery.objects.filter(channel=WORKFLOW, request__thread_id=thread_id, wanted__gt=0)
+    for request_id in rows.values_list("request_id", flat=True):
+        nudge(request_id, WORKFLOW)
+
+
+def given_up_threads() -> list[str]:
+    """The threads with a resume that was given up."""
+    rows = Delivery.objects.filter(channel=WORKFLOW, gave_up_at__isnull=False)
+    return list(rows.values_list("request__thread_id", flat=True).distinct())
 
 
 def owing_channels() -> list[str]:

@@ -2,7 +2,7 @@
 
 import time
 
-from celery import current_app, shared_task
+from celery import shared_task
 
 from approvals import outbox, services
 
@@ -37,4 +37,4 @@ def sweep() -> None:
     expire_overdue()
     for channel in outbox.channels():
         outbox.hint(channel)
-    current_app.send_task("agents.tasks.advance_runs", queue="runs", expires=10)
+    outbox.hint_task("agents.tasks.advance_runs", "runs")

@@ -147,7 +147,9 @@ DATABASE_POOL: bool | dict[str, int] = (
     if _flag("HITL_DATABASE_POOL", default=False)
     else False
 )
-DATABASES = {"default": _database(DATABASE_URL)}
+# Migrations run as the owner of the tables, and grant the application's role what it needs.
+DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", "").strip()
+DATABASES = {"default": _database(DATABASE_OWNER_URL or DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en-us"
@@ -223,11 +225,15 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_DEFAULT_QUEUE = "sweeps"
 CELERY_TASK_ROUTES = {
     "agents.tasks.*": {"queue": "runs"},
-    "approvals.tasks.deliver_runs": {"queue": "runs"},
-    "approvals.tasks.deliver_channel": {"queue": "channels"},
+    "integrations.tasks.*": {"queue": "channels"},
 }
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "approvals.tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},
+    "reconcile-linear": {
+        "task": "integrations.tasks.reconcile_linear",
+        "schedule": 120.0,
+        "options": {"expires": 100},
+    },
 }
 
 LOGGING = {

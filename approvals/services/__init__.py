@@ -6,7 +6,8 @@ from approvals.services.deciding import (
     cancel_request,
     cast_vote,
     expire_overdue,
-    refuse_resume,
+    record_event,
+    record_run_event,
     supersede_request,
 )
 from approvals.services.deliveries import beat_heart, retry_delivery
@@ -31,9 +32,10 @@ __all__ = [
     "expire_overdue",
     "finish_webhook",
     "open_request",
+    "record_event",
     "record_not_required",
+    "record_run_event",
     "record_webhook",
-    "refuse_resume",
     "retry_delivery",
     "revoke_token",
     "supersede_request",

@@ -114,12 +114,21 @@ def expire_overdue(limit: int = 500) -> int:
     return len(rows)
 
 
-def refuse_resume(request_id: UUID, *, reason: str, successor_id: UUID | None = None) -> None:
-    """Record that a decision was not used, because the workflow now asks for something else."""
+def record_event(
+    request_id: UUID, name: EventName, data: Mapping[str, Any], *, actor: Actor = SYSTEM
+) -> None:
+    """Append what happened to a request after its decision, such as how its action ended."""
     with transaction.atomic():
         row = _locked(request_id)
-        data = {"reason": reason, "successor": successor_id and str(successor_id)}
-        audit.append([Fact(row.pk, EventName.RESUME_REFUSED, SYSTEM, outbox.clock(), data)])
+        audit.append([Fact(row.pk, name, actor, outbox.clock(), data)])
+
+
+def record_run_event(
+    run_id: UUID, name: EventName, data: Mapping[str, Any], *, actor: Actor = SYSTEM
+) -> None:
+    """Append what happened to a run; the caller holds the lock on the run's row."""
+    with transaction.atomic():
+        audit.append([Fact(run_id, name, actor, outbox.clock(), data)])
 
 
 def _locked(request_id: UUID) -> ApprovalRequest:

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from approvals import audit, outbox, policy
 from approvals.audit import SYSTEM, Fact
 from approvals.core import intake
-from approvals.core.canonical import digest
+from approvals.core.canonical import digest, proposal_digest
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Policy
 from approvals.core.risk import Assessment, Risk, assess
@@ -96,7 +96,7 @@ def open_request(
         id=uuid4(),
         task=dict(task),
         action=None if action is None else dict(action),
-        digest=digest([task, agent_name, action]),
+        digest=proposal_digest(task, agent_name, action),
         operation=str(task["operation"]).strip(),
         environment=str(task.get("environment") or "").strip(),
         opened_by_id=actor.user_id,

@@ -1,0 +1,200 @@
+"""Begin an action at most once for what it may be begun for, and record how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import transaction
+
+from agents.actions import OutcomeUnknown, load_executor
+from agents.models import ENDED, Execution, ExecutionStatus, Run
+from approvals import outbox, services
+from approvals.core.canonical import digest
+from approvals.core.events import EventName, Snapshot
+from approvals.core.lifecycle import Status
+from approvals.selectors.request import get_snapshot
+
+# The executor itself ends at its timeout; what is silent for this much longer has crashed.
+GRACE_SECONDS = 30
+
+
+class NeedsAttention(Exception):
+    """Only a person can say how this goes on; the sentence says why."""
+
+
+class StillRunning(Exception):
+    """Another worker holds the action, until its lease is over."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a step ended: succeeded, failed or cancelled."""
+
+    status: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """What an action would be begun for."""
+
+    run_id: UUID
+    position: int
+    key: str
+    action: Mapping[str, Any]
+    request: Snapshot | None
+
+
+def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
+    """Run the frozen action of an approved request, once.
+
+    Raises NeedsAttention where the approval does not hold for it, is too old, or where the action
+    may already have happened; StillRunning while another worker is at it.
+    """
+    request = get_snapshot(request_id)
+    if request.status is not Status.APPROVED or request.workflow_id != str(run_id):
+        raise NeedsAttention(f"Request {request_id} does not approve an action of this run.")
+    if request.action is None:
+        raise NeedsAttention(f"Request {request_id} froze no action that could run.")
+    return _run(_Begin(run_id, position, f"request:{request_id}", request.action, request))
+
+
+def run_unattended(
+    run_id: UUID, position: int, action: Mapping[str, Any], task: Mapping[str, Any]
+) -> Ended:
+    """Run the action of a step that the rules let through without a human, once.
+
+    Raises NeedsAttention and StillRunning like `run_approved`.
+    """
+    assessment = services.assess_task(
+        {k: v for k, v in task.items() if k != "action"}, str(task.get("agent", ""))
+    )
+    if assessment.requires_approval:
+        raise NeedsAttention("The rules now require an approval for a step that had none.")
+    return _run(_Begin(run_id, position, f"{run_id}:{position}", action, None))
+
+
+def _run(begin: _Begin) -> Ended:
+    claimed = _claim(begin)
+    if isinstance(claimed, Ended):
+        return claimed
+    if isinstance(claimed, NeedsAttention):
+        raise claimed
+    execute = load_executor(str(begin.action["executor"]))
+    try:
+        result = execute(begin.action, idempotency_key=begin.key)
+    except OutcomeUnknown as error:
+        _finish(begin, claimed, ExecutionStatus.UNKNOWN, summary=str(error))
+        raise NeedsAttention(str(error)) from error
+    status = ExecutionStatus.SUCCEEDED if result.succeeded else ExecutionStatus.FAILED
+    _finish(
+        begin,
+        claimed,
+        status,
+        summary=result.summary,
+        output=result.output,
+        data=dict(result.data),
+    )
+    return Ended(status, result.summary)
+
+
+def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
+    """Record that the action begins, unless it must not; what stands against it is committed."""
+    with transaction.atomic():
+        run = Run.objects.select_for_update().get(pk=begin.run_id)
+        if run.status in ENDED:
+            return Ended("cancelled", f"The run had already ended: {run.status}.")
+        now = outbox.clock()
+        row = Execution.objects.select_for_update().filter(key=begin.key).first()
+        granted = row is not None and row.retry_granted_at is not None
+        if row is not None and not granted:
+            standing = _standing(row, now)
+            if standing is not None:
+                return standing
+        if row is None:
+            row = Execution(
+                run=run,
+                key=begin.key,
+                position=begin.position,
+                request_id=begin.request and begin.request.id,
+                action=dict(begin.action),
+                digest=digest(begin.action),
+                attempts=0,
+            )
+        if not granted and (late := too_late(begin.request, now)):
+            row.status, row.summary, row.lease_until = ExecutionStatus.HELD, late, None
+            row.save()
+            return NeedsAttention(late)
+        row.status = ExecutionStatus.STARTED
+        row.attempts += 1
+        row.claim_token = uuid4()
+        row.lease_until = now + timedelta(
+            seconds=int(begin.action["timeout_seconds"]) + GRACE_SECONDS
+        )
+        row.retry_granted_at, row.started_at = None, now
+        row.save()
+        _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
+    return row
+
+
+def _standing(row: Execution, now: datetime) -> Ended | NeedsAttention | None:
+    """What an earlier beginning means for a new one: None where it may be begun again."""
+    if row.status in {ExecutionStatus.SUCCEEDED, ExecutionStatus.FAILED}:
+        return Ended(row.status, row.summary)
+    if row.status == ExecutionStatus.ABANDONED:
+        return Ended("failed", row.summary)
+    if row.status in {ExecutionStatus.HELD, ExecutionStatus.UNKNOWN}:
+        return NeedsAttention(row.summary)
+    if row.lease_until is not None and row.lease_until > now:
+        raise StillRunning(f"The action is at work until {row.lease_until:%H:%M:%S} at the latest.")
+    if row.action.get("idempotent") is True:
+        return None
+    row.status = ExecutionStatus.UNKNOWN
+    row.summary = (
+        "The worker died while the action was at work, so it may or may not have happened."
+        " Look, then settle the run."
+    )
+    row.save(update_fields=["status", "summary"])
+    return NeedsAttention(row.summary)
+
+
+def too_late(request: Snapshot | None, now: datetime) -> str:
+    """Why an approval no longer holds at this moment, or nothing."""
+    if request is None or request.decided_at is None:
+        return ""
+    limit = request.policy.execute_within_seconds
+    if (now - request.decided_at).total_seconds() <= limit:
+        return ""
+    return (
+        f"It was approved at {request.decided_at:%Y-%m-%d %H:%M} UTC and should have run within"
+        f" {limit} seconds; it was not begun."
+    )
+
+
+def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any) -> None:
+    with transaction.atomic():
+        Run.objects.select_for_update().get(pk=begin.run_id)
+        held = Execution.objects.filter(pk=row.pk, claim_token=row.claim_token)
+        now = outbox.clock()
+        if not held.update(status=status, finished_at=now, claim_token=None, **facts):
+            raise StillRunning("Another worker has taken this action over.")
+        _note(
+            begin,
+            EventName.EXECUTION_FINISHED,
+            {"status": status, "summary": facts["summary"], "attempt": row.attempts},
+        )
+
+
+def _note(begin: _Begin, name: EventName, data: Mapping[str, Any]) -> None:
+    facts = {
+        "workflow_id": str(begin.run_id),
+        "position": begin.position,
+        "operation": begin.action.get("operation"),
+        **data,
+    }
+    if begin.request is not None:
+        services.record_event(begin.request.id, name, facts)
+    else:
+        services.record_run_event(begin.run_id, name, facts)

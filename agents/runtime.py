@@ -1,0 +1,279 @@
+"""The only caller of a graph and the sole owner of the checkpointer.
+
+Everything that moves a thread happens under one advisory lock on that thread, held by the very
+connection that writes its checkpoints: who loses the lock can no longer write.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import django.db
+import psycopg
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.types import Command, Interrupt, StateSnapshot
+from psycopg.rows import DictRow, dict_row
+
+from agents import executions, payloads
+from agents.executions import NeedsAttention, StillRunning
+from agents.graphs import BUILT_IN, graph_spec
+from agents.models import Run
+from approvals import outbox, services
+from approvals.core.events import ChannelBusy, Snapshot
+from approvals.core.lifecycle import Status
+
+log = logging.getLogger(__name__)
+
+Config = dict[str, Any]
+
+# One connection a thread of a process; opened after the fork, because first used there.
+_local = threading.local()
+_DATABASE_ERRORS = (psycopg.OperationalError, django.db.OperationalError, django.db.InterfaceError)
+# Rounds of answering interrupts that need no human, in one turn: a bound for a graph that loops.
+_ROUNDS = 100
+
+
+class Stopped(Exception):
+    """The run cannot go on by itself; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a thread stands after a turn, as far as the tables care."""
+
+    values: dict[str, Any]
+    checkpoint_id: str
+    asks: Sequence[tuple[str, payloads.Ask]]
+    finished: bool
+
+
+Capture = Callable[[Position], None]
+
+
+def create_checkpoint_tables(address: Mapping[str, Any]) -> None:
+    """Create or upgrade the checkpointer's tables; one process at a time, outside a transaction.
+
+    `address` holds libpq's parameters of the database that is being migrated.
+    """
+    with psycopg.connect(**address, autocommit=True, row_factory=dict_row) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtextextended('hitl-checkpoints', 0))")
+        PostgresSaver(connection).setup()
+
+
+def take_turn(run: Run, capture: Capture) -> None:
+    """Start a run, or let it go on after a crash or a person's word, until it waits or ends.
+
+    `capture` is called with where the thread then stands, while nobody else can move it. Raises
+    Stopped, ChannelBusy while somebody else moves the thread, and the database's errors.
+    """
+    with _thread(run) as thread:
+        capture(thread.settle_down())
+
+
+def resume(run: Run, request: Snapshot, capture: Capture) -> str:
+    """Answer the interrupt of a decided request with its verdict, if it still waits for it.
+
+    Returns why a decision was not used, or nothing. Otherwise like `take_turn`.
+    """
+    with _thread(run) as thread:
+        if not thread.exists():
+            raise Stopped("The run's checkpoints are gone, so it cannot go on where it waited.")
+        thread.recover()
+        refusal = thread.answer(request)
+        capture(thread.settle_down())
+        return refusal
+
+
+@contextmanager
+def _thread(run: Run) -> Iterator["_Thread"]:
+    spec = graph_spec(run.graph)
+    if spec is None:
+        raise Stopped(f"No graph named {run.graph!r} is registered any more.")
+    if spec.version != run.graph_version:
+        raise Stopped(
+            f"The run was started with version {run.graph_version} of {run.graph!r}, but this"
+            f" release has version {spec.version}."
+        )
+    connection = _connection()
+    name = f"hitl-thread:{run.thread_id}"
+    held = connection.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS held", [name]
+    ).fetchone()
+    if not held or not held["held"]:
+        raise ChannelBusy(f"Somebody else moves the thread {run.thread_id}.")
+    try:
+        saver = PostgresSaver(connection)
+        yield _Thread(run, spec.build().compile(checkpointer=saver), saver)
+    finally:
+        if not (connection.closed or connection.broken):
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+
+
+def _connection() -> "psycopg.Connection[DictRow]":
+    connection: psycopg.Connection[DictRow] | None = getattr(_local, "connection", None)
+    if connection is None or connection.closed or connection.broken:
+        connection = psycopg.connect(
+            **address(django.db.connection),
+            autocommit=True,
+            prepare_threshold=0,
+            row_factory=dict_row,
+            application_name="hitl-runtime",
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+        _local.connection = connection
+    return connection
+
+
+def disconnect() -> None:
+    """Close this thread's connection; the next turn opens another."""
+    connection = getattr(_local, "connection", None)
+    if connection is not None:
+        connection.close()
+
+
+def address(database: Any) -> dict[str, Any]:
+    """libpq's parameters of the database that a connection of Django's is for."""
+    parameters = database.get_connection_params()
+    names = ("host", "port", "dbname", "user", "password", "sslmode", "sslrootcert")
+    return {name: parameters[name] for name in names if parameters.get(name)}
+
+
+class _Thread:
+    """A locked thread with its compiled graph; lives as long as the lock is held."""
+
+    def __init__(self, run: Run, graph: Any, saver: PostgresSaver) -> None:
+        self._run = run
+        self._graph = graph
+        self._saver = saver
+        # Only what belongs to the thread: a checkpoint_id here would replay the past.
+        self._config: Config = {
+            "configurable": {"thread_id": run.thread_id},
+            "recursion_limit": 10_000,
+        }
+
+    def exists(self) -> bool:
+        return self._state().created_at is not None
+
+    def recover(self) -> None:
+        """Carry on where a crash, or a person's word, left the thread between its nodes."""
+        state = self._state()
+        fresh = Run.objects.values("in_invocation", "may_continue").get(pk=self._run.pk)
+        if not state.next or not (fresh["in_invocation"] or fresh["may_continue"]):
+            return
+        pauses = bool(self._graph.interrupt_before_nodes or self._graph.interrupt_after_nodes)
+        if pauses and not fresh["may_continue"]:
+            raise Stopped(
+                "A worker died inside a graph that also pauses between its nodes, so a crash"
+                " cannot be told from a pause."
+            )
+        self._invoke(None)
+
+    def settle_down(self) -> Position:
+        """Go on until the thread waits for people or has ended."""
+        state = self._state()
+        if state.created_at is None:
+            self._invoke(self._run.input)
+        else:
+            self.recover()
+        for _ in range(_ROUNDS):
+            state = self._state()
+            unattended = self._unattended(state.interrupts)
+            if not unattended:
+                return self._position(state)
+            self._invoke(Command(resume=unattended))
+        raise Stopped(f"The graph asked {_ROUNDS} times in one turn for what needs no human.")
+
+    def answer(self, request: Snapshot) -> str:
+        """Give the verdict to the interrupt it belongs to; why not, or nothing."""
+        pending = {item.id: item for item in self._state().interrupts}
+        item = pending.get(request.interrupt_id)
+        # LangGraph may list an interrupt that a crash left behind after it had been answered.
+        if item is None or self._answered(request.id):
+            return ""
+        if self._ask(item).digest != request.digest:
+            return "The workflow now asks for something else than what was decided."
+        self._refuse_if_stale(request)
+        self._invoke(Command(resume={item.id: payloads.verdict(request)}))
+        return ""
+
+    def _refuse_if_stale(self, request: Snapshot) -> None:
+        """An old approval lets no foreign node act; the built-in one asks before each action."""
+        allowed = Run.objects.values_list("may_continue", flat=True).get(pk=self._run.pk)
+        if self._run.graph == BUILT_IN or request.status is not Status.APPROVED or allowed:
+            return
+        if late := executions.too_late(request, outbox.clock()):
+            raise Stopped(late)
+
+    def _invoke(self, value: Any) -> None:
+        Run.objects.filter(pk=self._run.pk).update(in_invocation=True, may_continue=False)
+        try:
+            self._graph.invoke(value, self._config, durability="sync")
+        except _DATABASE_ERRORS:
+            # in_invocation stays: whoever comes next carries on from the last checkpoint.
+            raise
+        except StillRunning as error:
+            raise ChannelBusy(str(error)) from error
+        except NeedsAttention as error:
+            self._left()
+            raise Stopped(str(error)) from error
+        except Exception as error:
+            # A node of a graph that is not ours may raise anything, after any effect: that is
+            # for a person to judge, never for a retry.
+            self._left()
+            log.exception("Run %s stopped inside its graph", self._run.pk)
+            raise Stopped(f"The graph failed with {type(error).__name__}: {error}") from error
+        self._left()
+
+    def _left(self) -> None:
+        Run.objects.filter(pk=self._run.pk).update(in_invocation=False)
+
+    def _state(self) -> StateSnapshot:
+        state: StateSnapshot = self._graph.get_state(self._config)
+        return state
+
+    def _ask(self, item: Interrupt) -> payloads.Ask:
+        return payloads.read(item.value, built_in=self._run.graph == BUILT_IN)
+
+    def _unattended(self, items: Sequence[Interrupt]) -> dict[str, Any]:
+        answers = {}
+        for item in items:
+            ask = self._ask(item)
+            if not services.assess_task(ask.task, ask.agent).requires_approval:
+                answers[item.id] = payloads.unattended_verdict(ask, item.id)
+        return answers
+
+    def _answered(self, request_id: UUID) -> bool:
+        """Whether any node of the thread, in any subgraph, was given this request's verdict."""
+        with self._saver.conn.cursor() as cursor:  # type: ignore[union-attr]
+            rows = cursor.execute(
+                "SELECT type, blob FROM checkpoint_writes"
+                " WHERE thread_id = %s AND channel = '__resume__'",
+                [self._run.thread_id],
+            ).fetchall()
+        for row in rows:
+            value = self._saver.serde.loads_typed((row["type"], row["blob"]))
+            given = value if isinstance(value, list) else [value]
+            if any(payloads.answers(item, str(request_id)) for item in given):
+                return True
+        return False
+
+    def _position(self, state: StateSnapshot) -> Position:
+        asks = [(item.id, self._ask(item)) for item in state.interrupts]
+        if state.next and not asks:
+            raise Stopped(
+                f"The graph pauses before {', '.join(state.next)} without asking for anything."
+            )
+        values = state.values if isinstance(state.values, dict) else {"value": state.values}
+        configurable = state.config.get("configurable", {})
+        return Position(
+            values=values,
+            checkpoint_id=str(configurable.get("checkpoint_id", "")),
+            asks=asks,
+            finished=not state.next,
+        )

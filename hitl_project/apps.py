@@ -1,0 +1,16 @@
+"""The Django application of the composition root."""
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class ProjectConfig(AppConfig):
+    """Grants the application's role what it needs after each migration."""
+
+    name = "hitl_project"
+
+    def ready(self) -> None:
+        """Connect the grants; this application is the last one that post_migrate reaches."""
+        from hitl_project.grants import grant  # noqa: PLC0415 - needs the loaded settings
+
+        post_migrate.connect(grant, sender=self)

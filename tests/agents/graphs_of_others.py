@@ -1,0 +1,125 @@
+"""Graphs as a user would bring them: they know nothing of this project."""
+
+from typing import Annotated, Any, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+
+# What the nodes did, in order; the tests read it and clear it.
+effects: list[str] = []
+# What the nodes ask for depends on this where a test changes its mind between two runs of a node.
+asked: dict[str, Any] = {"version": "v1"}
+
+
+def _join(left: list[str], right: list[str]) -> list[str]:
+    return [*left, *right]
+
+
+class State(TypedDict, total=False):
+    """Everything that any of these graphs keeps."""
+
+    operation: str
+    environment: str
+    done: Annotated[list[str], _join]
+
+
+def _deploy(environment: str, **more: Any) -> dict[str, Any]:
+    verdict = interrupt({"operation": "deploy", "environment": environment, **more})
+    if verdict["status"] != "approved":
+        return {"done": [f"{environment}: {verdict['status']}"]}
+    effects.append(environment)
+    return {"done": [environment]}
+
+
+def one_interrupt() -> StateGraph:
+    """Asks once, with no environment that any rule knows."""
+    graph = StateGraph(State)
+    graph.add_node("ask", lambda _: _deploy("production", version=asked["version"]))
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    return graph
+
+
+def parallel_interrupts() -> StateGraph:
+    """Asks twice at the same time; the second payload changes with `asked`."""
+    graph = StateGraph(State)
+    graph.add_node("left", lambda _: _deploy("production", region="left"))
+    graph.add_node(
+        "right", lambda _: _deploy("production", region="right", version=asked["version"])
+    )
+    for name in ("left", "right"):
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+    return graph
+
+
+def looping_interrupts() -> StateGraph:
+    """Asks three times in one node, with the same payload each time."""
+
+    def node(_: State) -> dict[str, Any]:
+        done = []
+        for turn in range(3):
+            verdict = interrupt({"operation": "deploy", "environment": "production"})
+            done.append(f"{turn}: {verdict['status']}")
+        effects.append("looped")
+        return {"done": done}
+
+    graph = StateGraph(State)
+    graph.add_node("loop", node)
+    graph.add_edge(START, "loop")
+    graph.add_edge("loop", END)
+    return graph
+
+
+def nested_interrupts() -> StateGraph:
+    """Asks inside a subgraph."""
+    graph = StateGraph(State)
+    graph.add_node("inner", one_interrupt().compile())
+    graph.add_edge(START, "inner")
+    graph.add_edge("inner", END)
+    return graph
+
+
+def unknown_payload() -> StateGraph:
+    """Asks with a payload that is no task, and holds what a database refuses."""
+
+    def node(_: State) -> dict[str, Any]:
+        verdict = interrupt(["free the \x00 penguins", {"when": {1, 2}}])
+        return {"done": [verdict["status"]]}
+
+    graph = StateGraph(State)
+    graph.add_node("ask", node)
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    return graph
+
+
+def needs_nobody() -> StateGraph:
+    """Asks for what the rules let through, then for what they do not."""
+
+    def node(_: State) -> dict[str, Any]:
+        first = interrupt({"operation": "update_docs", "environment": "development"})
+        second = interrupt({"operation": "deploy", "environment": "production"})
+        return {"done": [first["decided_by"], second["decided_by"]]}
+
+    graph = StateGraph(State)
+    graph.add_node("ask", node)
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    return graph
+
+
+def failing() -> StateGraph:
+    """Does something, then fails."""
+
+    def node(_: State) -> dict[str, Any]:
+        effects.append("half")
+        if asked.get("fail", True):
+            raise ValueError("the penguins are loose")
+        return {"done": ["whole"]}
+
+    graph = StateGraph(State)
+    graph.add_node("fail", node)
+    graph.add_edge(START, "fail")
+    graph.add_edge("fail", END)
+    return graph

@@ -26,16 +26,14 @@ def load_config(path: Path, model: type[M]) -> M:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is None:
-            raise ConfigError(f"{path}:1: the file is empty")
-        _refuse_duplicate_keys(path, node)
-        return model.model_validate(yaml.safe_load(text))
+        node, value = _parsed(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or str(error)
+        line, problem = _place(error, text)
         raise ConfigError(f"{path}:{line}: not valid YAML: {problem}") from error
+    if node is None:
+        raise ConfigError(f"{path}:1: the file is empty")
+    try:
+        return model.model_validate(value)
     except ValidationError as error:
         raise ConfigError(
             "\n".join(
@@ -45,18 +43,47 @@ def load_config(path: Path, model: type[M]) -> M:
         ) from error
 
 
-def _refuse_duplicate_keys(path: Path, node: yaml.Node) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise ConfigError(f"{path}:{line}: the key {key.value!r} stands twice")
-            seen.add(key.value)
-            _refuse_duplicate_keys(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_duplicate_keys(path, item)
+class _Loader(yaml.SafeLoader):
+    """Refuses, with their line, keys that stand twice and values that Python cannot hold."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        node: yaml.Node | None = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, _ in node.value:
+                text = str(key.value)
+                if text in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {text!r} stands twice", key.start_mark
+                    )
+                seen.add(text)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, str(error), node.start_mark
+            ) from error
+
+
+def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    """The document with its lines and as plain values."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _place(error: yaml.YAMLError, text: str) -> tuple[int, str]:
+    """The line of a fault in the YAML itself, and what it is."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return text.count("\n", 0, error.position) + 1, error.reason
+    mark = getattr(error, "problem_mark", None)
+    return mark.line + 1 if mark else 1, getattr(error, "problem", None) or str(error)
 
 
 def _line(node: yaml.Node, location: tuple[Any, ...]) -> int:

@@ -1,5 +1,6 @@
 """Hide the values of secret-looking keys wherever a task is shown or sent."""
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from approvals.policy import masked_keys
 
 MASK = "••••••"
+_SEPARATORS = re.compile(r"[-_.\s]")
 
 
 def masked(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,4 +25,9 @@ def _masked(value: Any) -> Any:
 
 
 def _secret(key: str) -> bool:
-    return any(fnmatchcase(str(key).casefold(), pattern.casefold()) for pattern in masked_keys())
+    return any(fnmatchcase(_bare(str(key)), _bare(pattern)) for pattern in masked_keys())
+
+
+def _bare(text: str) -> str:
+    """A key as compared: api_key, X-Api-Key and apiKey are one word."""
+    return _SEPARATORS.sub("", text.casefold())

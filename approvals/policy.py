@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from django.conf import settings
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from approvals.configfile import ConfigModel, load_config
 from approvals.core.lifecycle import Policy
 from approvals.core.risk import Risk, Rule, RuleSet, explain
 
 Patterns = tuple[str, ...]
+_YEAR_SECONDS = 366 * 86_400
 
 
-def _as_list(value: object) -> object:
+def _as_list(value: object) -> list[str]:
     """One value or a list of values; YAML's numbers and booleans are compared as text."""
     values = value if isinstance(value, list) else [value]
     if not values or any(isinstance(item, (dict, list)) or item is None for item in values):
@@ -30,7 +31,9 @@ class _Conditions(ConfigModel):
     @classmethod
     def _lists(cls, value: object) -> object:
         if not isinstance(value, dict):
-            raise TypeError("give a mapping of fields to values")
+            raise ValueError(  # noqa: TRY004 - pydantic reports no other error
+                "give a mapping of fields to values"
+            )
         return {field: _as_list(wanted) for field, wanted in value.items()}
 
 
@@ -49,13 +52,14 @@ class _RulesFile(ConfigModel):
     default: _DefaultEntry
     rules: tuple[_RuleEntry, ...]
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        names = [rule.name for rule in self.rules]
+    @field_validator("rules")
+    @classmethod
+    def _names_are_unique(cls, rules: tuple[_RuleEntry, ...]) -> tuple[_RuleEntry, ...]:
+        names = [rule.name for rule in rules]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two rules are named {name!r}")
-        return self
+        return rules
 
 
 class _PolicyEntry(ConfigModel):
@@ -63,19 +67,26 @@ class _PolicyEntry(ConfigModel):
     match: dict[str, Patterns] = Field(default_factory=dict)
     groups: tuple[str, ...] = Field(min_length=1)
     quorum: int = Field(default=1, ge=1, le=20)
-    expires_after_seconds: int = Field(default=86_400, ge=1)
-    execute_within_seconds: int = Field(default=86_400, ge=1)
+    expires_after_seconds: int = Field(default=86_400, ge=1, le=_YEAR_SECONDS)
+    execute_within_seconds: int = Field(default=86_400, ge=1, le=_YEAR_SECONDS)
     requester_may_decide: bool = False
 
     @field_validator("match", mode="before")
     @classmethod
     def _known_fields(cls, value: object) -> object:
         if not isinstance(value, dict):
-            raise TypeError("give a mapping of risk_level, agent, operation or environment")
+            raise ValueError(  # noqa: TRY004 - pydantic reports no other error
+                "give a mapping of risk_level, agent, operation or environment"
+            )
         known = {"risk_level", "agent", "operation", "environment"}
-        if unknown := set(value) - known:
+        if unknown := {str(field) for field in value} - known:
             raise ValueError(f"cannot match on {', '.join(sorted(unknown))}")
-        return {field: _as_list(wanted) for field, wanted in value.items()}
+        match = {field: _as_list(wanted) for field, wanted in value.items()}
+        for pattern in match.get("risk_level", []):
+            # One that never matches would hand its requests to a weaker policy.
+            if not any(explain({"risk": (pattern,)}, {"risk": risk}) for risk in Risk):
+                raise ValueError(f"no risk level is {pattern!r}: use one of {', '.join(Risk)}")
+        return match
 
     def frozen(self) -> Policy:
         return Policy(
@@ -92,11 +103,15 @@ class _PoliciesFile(ConfigModel):
     masked_keys: tuple[str, ...]
     policies: tuple[_PolicyEntry, ...] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _last_catches_all(self) -> Self:
-        if self.policies[-1].match:
+    @field_validator("policies")
+    @classmethod
+    def _last_catches_all(cls, policies: tuple[_PolicyEntry, ...]) -> tuple[_PolicyEntry, ...]:
+        if policies[-1].match:
             raise ValueError("the last policy must have no match, so that every request has one")
-        return self
+        for entry in policies[:-1]:
+            if not entry.match:
+                raise ValueError(f"the policy {entry.name!r} has no match and hides those after it")
+        return policies
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,53 @@
+"""The values of secret-looking keys are shown nowhere."""
+
+from typing import Any
+
+import pytest
+
+from approvals.masking import MASK, masked
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("password", "PASSWORD", "db_password", "passwordFile", "passwd", "client_secret"),
+        *("token", "accessToken", "GITHUB_TOKEN", "api_key", "apikey", "apiKey", "API-KEY"),
+        *("X-Api-Key", "api key", "api.key", "aws_credentials", "private_key", "privateKey"),
+        *("private-key", "authorization", "Authorization"),
+    ],
+)
+def test_a_secret_looking_key_hides_its_value(key: str) -> None:
+    assert masked({key: "hunter2"}) == {key: MASK}
+
+
+@pytest.mark.parametrize("key", ["operation", "key", "pass", "monkey", "authorized_by", "tok", ""])
+def test_other_keys_are_shown(key: str) -> None:
+    assert masked({key: "value"}) == {key: "value"}
+
+
+@pytest.mark.parametrize("value", [None, 7, ["a", "b"], {"user": "x", "value": "y"}, ""])
+def test_whatever_stands_under_a_secret_key_is_hidden_whole(value: object) -> None:
+    assert masked({"secret": value}) == {"secret": MASK}
+
+
+def test_masks_reach_any_depth() -> None:
+    task: Any = {"token": "deep", "name": "kept"}
+    for _ in range(18):
+        task = {"list": [1, [task]], "tuple": (task,)} if isinstance(task, str) else {"in": [task]}
+    shown = masked({"operation": "deploy", "arguments": task})
+    value: Any = shown["arguments"]
+    for _ in range(18):
+        (value,) = value["in"]
+    assert value == {"token": MASK, "name": "kept"}
+    assert "deep" not in str(shown)
+
+
+def test_lists_in_lists_and_tuples_are_searched() -> None:
+    task = {"env": [[{"api_key": "a"}], ({"password": "b"},), "text", 3]}
+    assert masked(task) == {"env": [[{"api_key": MASK}], [{"password": MASK}], "text", 3]}
+
+
+def test_the_task_itself_stays_as_it_was() -> None:
+    task = {"arguments": {"password": "hunter2"}}
+    masked(task)
+    assert task == {"arguments": {"password": "hunter2"}}

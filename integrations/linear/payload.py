@@ -10,6 +10,7 @@ from integrations.linear.config import LinearConfig
 from integrations.linear.words import NAME_LIMIT, Word, comment_word, move_word, reaction_word
 from integrations.markdown import plain
 
+MAX_ID = 100
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Only a body that spells such a character is worth walking through.
 _SUSPICIOUS = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
@@ -147,9 +148,10 @@ def _unstorable(event: Mapping[str, Any]) -> bool:
 def _person(event: Mapping[str, Any]) -> tuple[str, str]:
     """The person of the workspace who acted; apps, integrations and nobody have no id."""
     actor = _mapping(event, "actor")
-    if _text(actor, "type") != "user":
+    person_id = _text(actor, "id")
+    if _text(actor, "type") != "user" or len(person_id) > MAX_ID:
         return "", ""
-    return _text(actor, "id"), plain(_text(actor, "name"), NAME_LIMIT) or "somebody"
+    return person_id, plain(_text(actor, "name"), NAME_LIMIT) or "somebody"
 
 
 def _seconds(milliseconds: object) -> float | None:

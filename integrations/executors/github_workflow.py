@@ -37,9 +37,7 @@ def dispatch_github_workflow(action: Mapping[str, Any], *, idempotency_key: str)
                 repo, action["workflow"], action["ref"], inputs
             )
         except ReplyLost as error:
-            raise OutcomeUnknown(
-                f"The workflow may or may not have been started: {error}"
-            ) from error
+            raise OutcomeUnknown(f"The workflow may or may not have started: {error}") from error
         except Unreachable as error:
             if pause is None or time.monotonic() + pause >= deadline:
                 return ActionResult(False, f"was not dispatched: {error}")

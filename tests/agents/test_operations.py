@@ -98,7 +98,10 @@ def test_every_shipped_operation_can_be_resolved() -> None:
         ({"operation": "explode"}, "There is no operation 'explode'"),
         ({"operation": ["deploy"]}, "There is no operation"),
         ({}, "There is no operation None"),
-        (deploy(arguments={}), "The argument 'version' is missing"),
+        (
+            {"operation": "scale_service", "environment": "staging"},
+            "The argument 'replicas' is missing: How many instances",
+        ),
         (deploy(arguments=["v1"]), "must be a mapping"),
         (deploy(arguments={"version": "v1", "force": True}), "'force' is not declared"),
         (deploy(arguments={"version": "v1; rm -rf /"}), "does not match"),

@@ -1,0 +1,101 @@
+"""An approved workflow is dispatched once; an answer that is lost is for a person to look at."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from agents.actions import ActionResult, OutcomeUnknown, load_executor
+from integrations.github.client import open_github
+from tests.sandbox_process import GITHUB_TOKEN, REPOSITORY, Sandbox
+
+MERGE = {
+    "executor": "github_workflow",
+    "operation": "merge_pull_request",
+    "repo": REPOSITORY,
+    "workflow": "merge.yml",
+    "ref": "main",
+    "inputs": {"pull_request": "7"},
+    "idempotency_key_input": "request_key",
+    "timeout_seconds": 5,
+    "idempotent": False,
+}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    sandbox = Sandbox.start(tmp_path_factory.mktemp("github-sandbox"))
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture
+def sandbox(running: Sandbox, settings: Settings) -> Sandbox:
+    running.reset()
+    settings.GITHUB_TOKEN = GITHUB_TOKEN
+    settings.GITHUB_API_URL = running.github_url
+    settings.GITHUB_REPOSITORIES = [REPOSITORY]
+    open_github.cache_clear()
+    return running
+
+
+def dispatch(**changes: Any) -> ActionResult:
+    return load_executor("github_workflow")({**MERGE, **changes}, idempotency_key="request-7")
+
+
+def test_a_workflow_is_dispatched_with_its_inputs_and_the_declared_key(sandbox: Sandbox) -> None:
+    result = dispatch()
+    assert (result.succeeded, result.summary) == (True, "merge.yml was dispatched in acme/shop")
+    (run,) = sandbox.dispatches()
+    assert (run["workflow"], run["ref"]) == ("merge.yml", "main")
+    assert run["inputs"] == {"pull_request": "7", "request_key": "request-7"}
+
+
+def test_the_key_is_sent_only_where_an_input_is_declared_for_it(sandbox: Sandbox) -> None:
+    dispatch(idempotency_key_input=None)
+    assert sandbox.dispatches()[0]["inputs"] == {"pull_request": "7"}
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+@pytest.mark.parametrize(
+    "fault", [{"kind": "lose_reply"}, {"kind": "reset"}, {"kind": "status", "status": 502}]
+)
+def test_an_answer_that_is_lost_leaves_the_outcome_unknown(
+    sandbox: Sandbox, fault: dict[str, Any], idempotent: bool
+) -> None:
+    sandbox.fault("github", operation="dispatch_workflow", **fault)
+    with pytest.raises(OutcomeUnknown, match="may or may not have started"):
+        dispatch(idempotent=idempotent)
+    assert len(sandbox.requests("github", "dispatch_workflow")) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 429])
+def test_a_refused_dispatch_fails(sandbox: Sandbox, status: int) -> None:
+    sandbox.fault("github", "status", "dispatch_workflow", status=status)
+    result = dispatch()
+    assert not result.succeeded
+    assert f"was not dispatched: GitHub answered {status}" in result.summary
+    assert sandbox.dispatches() == []
+
+
+def test_github_that_cannot_be_reached_was_asked_for_nothing(
+    sandbox: Sandbox, settings: Settings
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings.GITHUB_API_URL = f"http://127.0.0.1:{free.getsockname()[1]}"
+    result = dispatch(timeout_seconds=1)
+    assert not result.succeeded
+    assert result.summary.startswith("was not dispatched: GitHub could not be reached")
+
+
+def test_a_repository_that_left_the_allow_list_is_not_touched(
+    sandbox: Sandbox, settings: Settings
+) -> None:
+    settings.GITHUB_REPOSITORIES = ["acme/other"]
+    assert "is not among HITL_GITHUB_REPOSITORIES" in dispatch().summary
+    settings.GITHUB_TOKEN = ""
+    assert "set GITHUB_TOKEN" in dispatch().summary
+    assert sandbox.requests("github") == []

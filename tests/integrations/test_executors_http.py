@@ -1,0 +1,202 @@
+"""An approved call is made once, or again only where that cannot do anything twice."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from agents.actions import ActionResult, OutcomeUnknown, load_executor
+from integrations.executors.output import OUTPUT_BYTES
+from tests.sandbox_process import Sandbox
+
+BASE = "HITL_OPERATIONS_URL"
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    running = Sandbox.start(tmp_path_factory.mktemp("sandbox"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def fresh(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.reset()
+    monkeypatch.setenv(BASE, sandbox.hooks_url)
+
+
+def call(url: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "executor": "http",
+        "method": "POST",
+        "url": url,
+        "base_url_env": BASE,
+        "headers_env": {},
+        "body": {"database": "main", "target": "latest"},
+        "timeout_seconds": 10,
+        "idempotent": False,
+        **changes,
+    }
+
+
+def carry_out(action: dict[str, Any], key: str = "request-7") -> ActionResult:
+    return load_executor("http")(action, idempotency_key=key)
+
+
+@contextmanager
+def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """A server that answers every POST in one odd way; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            answer(self)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
+            del format, args
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_call_is_made_with_its_body_and_key(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIGRATIONS_KEY", "very private")
+    action = call(f"{sandbox.hooks_url}/migrations", headers_env={"X-Api-Key": "MIGRATIONS_KEY"})
+    result = carry_out(action)
+    assert (result.succeeded, result.summary) == (True, "was answered 200")
+    assert result.data == {"status": 200}
+    assert '"done":true' in result.output
+    (done,) = sandbox.hook_calls("migrations")
+    assert (done["idempotency_key"], done["body"], done["calls"]) == (
+        "request-7",
+        action["body"],
+        1,
+    )
+    (request,) = sandbox.requests("hooks")
+    assert request["headers"]["x-api-key"] == "very private"
+
+
+def test_a_lost_reply_of_an_idempotent_call_is_asked_for_again_under_the_same_key(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.fault("hooks", "lose_reply", times=2)
+    result = carry_out(call(f"{sandbox.hooks_url}/migrations", idempotent=True))
+    assert result.succeeded
+    (done,) = sandbox.hook_calls("migrations")
+    assert (done["idempotency_key"], done["calls"]) == ("request-7", 3)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "lose_reply"}, {"kind": "reset"}, {"kind": "status", "status": 502}]
+)
+def test_a_call_that_may_have_been_done_is_not_made_twice(
+    sandbox: Sandbox, fault: dict[str, Any]
+) -> None:
+    sandbox.fault("hooks", **fault)
+    with pytest.raises(OutcomeUnknown, match="may or may not have taken effect"):
+        carry_out(call(f"{sandbox.hooks_url}/migrations"))
+    assert len(sandbox.requests("hooks")) == 1
+
+
+def test_an_idempotent_call_that_is_never_answered_ends_as_unknown(sandbox: Sandbox) -> None:
+    sandbox.fault("hooks", "status", status=503)
+    with pytest.raises(OutcomeUnknown, match="was answered 503"):
+        carry_out(call(f"{sandbox.hooks_url}/migrations", idempotent=True))
+    assert len(sandbox.requests("hooks")) == 4
+
+
+def test_a_call_that_is_answered_too_late_ends_at_its_time_limit(sandbox: Sandbox) -> None:
+    sandbox.fault("hooks", "hold", seconds=30)
+    started = time.monotonic()
+    with pytest.raises(OutcomeUnknown, match="got no answer"):
+        carry_out(call(f"{sandbox.hooks_url}/migrations", idempotent=True, timeout_seconds=1))
+    assert time.monotonic() - started < 5
+    sandbox.clear_faults()
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_a_refused_call_fails_at_once(sandbox: Sandbox, idempotent: bool) -> None:
+    sandbox.fault("hooks", "status", status=422, message="no such migration")
+    result = carry_out(call(f"{sandbox.hooks_url}/migrations", idempotent=idempotent))
+    assert (result.succeeded, result.summary) == (False, "was answered 422")
+    assert "no such migration" in result.output
+    assert len(sandbox.requests("hooks")) == 1
+
+
+def test_a_call_that_reaches_nobody_was_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv(BASE, address)
+    result = carry_out(call(f"{address}/migrations", timeout_seconds=2))
+    assert not result.succeeded
+    assert result.summary.startswith("was not begun: the call could not be made")
+
+
+def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+    def redirect(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(307)
+        handler.send_header("Location", f"{sandbox.hooks_url}/migrations")
+        handler.end_headers()
+
+    with serving(redirect) as address:
+        monkeypatch.setenv(BASE, address)
+        result = carry_out(call(f"{address}/migrations"))
+    assert (result.succeeded, result.data) == (False, {"status": 307})
+    assert "which is not followed" in result.summary
+    assert sandbox.requests("hooks") == []
+
+
+def test_an_answer_is_read_up_to_a_bound_and_made_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            while True:
+                handler.wfile.write(b"\x00\xff" * 4096)
+        except OSError:
+            return
+
+    with serving(endless) as address:
+        monkeypatch.setenv(BASE, address)
+        result = carry_out(call(f"{address}/migrations"))
+    assert result.succeeded
+    assert len(result.output) < OUTPUT_BYTES + 100
+    assert "\x00" not in result.output
+    assert result.output.endswith("[the rest of the answer was not read]")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "http://operations.example.evil.example/migrations",
+        "http://operations.example@evil.example/migrations",
+        "file:///etc/passwd",
+    ],
+)
+def test_nothing_outside_the_configured_address_is_called(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv(BASE, "http://operations.example")
+    result = carry_out(call(url))
+    assert not result.succeeded
+    assert "not below the one that HITL_OPERATIONS_URL holds" in result.summary
+
+
+def test_a_missing_credential_stops_the_call_before_it_is_made(sandbox: Sandbox) -> None:
+    action = call(f"{sandbox.hooks_url}/migrations", headers_env={"Authorization": "NEVER_SET"})
+    assert carry_out(action).summary.startswith("was not called: Set NEVER_SET")
+    assert sandbox.requests("hooks") == []

@@ -1,6 +1,6 @@
 """The Django application of the composition root."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 
 
@@ -10,7 +10,7 @@ class ProjectConfig(AppConfig):
     name = "hitl_project"
 
     def ready(self) -> None:
-        """Connect the grants; this application is the last one that post_migrate reaches."""
+        """Connect the grants to an application with tables: post_migrate passes over others."""
         from hitl_project.grants import grant  # noqa: PLC0415 - needs the loaded settings
 
-        post_migrate.connect(grant, sender=self)
+        post_migrate.connect(grant, sender=apps.get_app_config("approvals"))

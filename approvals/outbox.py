@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Greatest
 from django.utils.module_loading import import_string
 
 from approvals import audit
@@ -27,6 +28,7 @@ from approvals.core.events import (
     Receipt,
     concerned_channels,
 )
+from approvals.core.intake import harmless
 from approvals.core.risk import Risk
 from approvals.models import (
     ApprovalRequest,
@@ -46,6 +48,7 @@ BUSY_SECONDS = 1.0
 # With waits of at most 15 minutes this goes on for more than a day: an outage overnight heals.
 MAX_ATTEMPTS = 110
 MAX_WAIT_SECONDS = 900.0
+MAX_PAUSE_SECONDS = 7200.0
 
 Row = TypeVar("Row", bound=Owed)
 
@@ -153,14 +156,20 @@ def backed_off(row: Owed, error: ChannelError, now: datetime) -> dict[str, Any]:
     gave_up = error.permanent or attempts >= MAX_ATTEMPTS
     wait = min(MAX_WAIT_SECONDS, 2.0 ** min(attempts, 12)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
     if error.retry_after is not None:
-        wait = max(wait, error.retry_after)
+        wait = max(wait, _bounded(error.retry_after))
+    # What was raised while the work went on has not been tried yet: it is due, and not given up.
+    same = Q(wanted=row.wanted)
     return {
-        "attempts": attempts,
-        "last_error": str(error)[:2000],
-        # What was raised while the work went on has not been tried yet.
-        "gave_up_at": Case(When(wanted=row.wanted, then=now)) if gave_up else None,
-        "not_before": now + timedelta(seconds=wait),
+        "attempts": Case(When(same, then=attempts), default=F("attempts")),
+        "last_error": harmless(str(error))[:2000],
+        "gave_up_at": Case(When(same, then=now)) if gave_up else None,
+        "not_before": Case(When(same, then=now + timedelta(seconds=wait)), default=F("not_before")),
     }
+
+
+def _bounded(retry_after: float) -> float:
+    """Seconds that a channel may be silent because it said so: outsiders also say nonsense."""
+    return min(MAX_PAUSE_SECONDS, retry_after)
 
 
 # Deliver
@@ -179,12 +188,13 @@ def deliver_next(channel_name: str) -> bool:
 
 
 def _converge(row: Delivery, channel: Channel) -> None:
-    request = ApprovalRequest.objects.prefetch_related("votes").get(pk=row.request_id)
+    # The request is read last, so that it is never older than what is told about it.
     entries = AuditEntry.objects.filter(stream=row.request_id, number__gt=row.told)
     since = [
         Event(entry.number, EventName(entry.name), entry.actor, entry.via, entry.at, entry.data)
         for entry in entries.order_by("number")
     ]
+    request = ApprovalRequest.objects.prefetch_related("votes").get(pk=row.request_id)
     try:
         receipt = channel.converge(request.snapshot(row.memory), since)
     except ChannelBusy:
@@ -214,9 +224,11 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
         )
         if not settled:
             return
-        linked = row.channel == LINEAR and request.linear_issue_id != receipt.reference
+        # The column is unique: empty would be one issue for all.
+        issue = receipt.reference if row.channel == LINEAR else ""
+        linked = bool(issue) and request.linear_issue_id != issue
         if linked:
-            request.linear_issue_id = receipt.reference
+            request.linear_issue_id = issue
             request.linear_issue_url = receipt.url
             request.save(update_fields=["linear_issue_id", "linear_issue_url"])
         data = {"channel": row.channel, "reference": receipt.reference}
@@ -235,11 +247,11 @@ def _failed(row: Delivery, error: ChannelError) -> None:
         if error.memory is not None:
             changes["memory"] = dict(error.memory)
         if error.retry_after is not None:
-            pause(row.channel, now + timedelta(seconds=error.retry_after))
+            pause(row.channel, now + timedelta(seconds=_bounded(error.retry_after)))
         if not settle(row, **changes):
             return
         data = {"channel": row.channel, "error": changes["last_error"]}
-        if changes["gave_up_at"]:
+        if Delivery.objects.filter(pk=row.pk, gave_up_at__isnull=False).exists():
             audit.append([Fact(row.request_id, EventName.DELIVERY_GAVE_UP, SYSTEM, now, data)])
         elif row.attempts == 0:
             # The first failure is the fact; the repeats are counted on the row.
@@ -247,8 +259,12 @@ def _failed(row: Delivery, error: ChannelError) -> None:
 
 
 def pause(channel: str, until_at: datetime) -> None:
-    """Tell a channel nothing until then."""
-    ChannelPause.objects.update_or_create(channel=channel, defaults={"until_at": until_at})
+    """Tell a channel nothing until then; never shortens a pause."""
+    ChannelPause.objects.update_or_create(
+        channel=channel,
+        defaults={"until_at": Greatest("until_at", Value(until_at))},
+        create_defaults={"until_at": until_at},
+    )
 
 
 def wake_thread(thread_id: str) -> None:

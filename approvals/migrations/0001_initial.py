@@ -201,6 +201,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='approvalrequest',
+            index=models.Index(fields=['-decided_at', '-id'], name='idx_decided_at'),
+        ),
+        migrations.AddIndex(
+            model_name='approvalrequest',
             index=models.Index(condition=models.Q(('status', approvals.core.lifecycle.Status['PENDING'])), fields=['expires_at'], name='idx_pending_expiry'),
         ),
         migrations.AddConstraint(
@@ -222,6 +226,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='approvalrequest',
             constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key', ''), _negated=True), fields=('opened_by', 'idempotency_key'), name='one_request_an_idempotency_key'),
+        ),
+        migrations.AddConstraint(
+            model_name='approvalrequest',
+            constraint=models.UniqueConstraint(condition=models.Q(('opened_by', None), models.Q(('idempotency_key', ''), _negated=True)), fields=('idempotency_key',), name='one_request_an_idempotency_key_of_nobody'),
         ),
         migrations.AddConstraint(
             model_name='approverprofile',

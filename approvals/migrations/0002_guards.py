@@ -20,12 +20,13 @@ BEGIN
     END IF;
     IF (NEW.id, NEW.workflow_id, NEW.thread_id, NEW.interrupt_id, NEW.digest, NEW.operation,
         NEW.environment, NEW.agent_name, NEW.requested_by, NEW.opened_by_id, NEW.risk_level,
-        NEW.created_at, NEW.expires_at)
+        NEW.created_at, NEW.expires_at, NEW.eligible, NEW.pr_number, NEW.pr_url, NEW.github_repo)
         IS DISTINCT FROM (OLD.id, OLD.workflow_id, OLD.thread_id, OLD.interrupt_id, OLD.digest,
         OLD.operation, OLD.environment, OLD.agent_name, OLD.requested_by, OLD.opened_by_id,
-        OLD.risk_level, OLD.created_at, OLD.expires_at)
+        OLD.risk_level, OLD.created_at, OLD.expires_at, OLD.eligible, OLD.pr_number, OLD.pr_url,
+        OLD.github_repo)
         OR NEW.task IS DISTINCT FROM OLD.task OR NEW.action IS DISTINCT FROM OLD.action
-        OR NEW.policy IS DISTINCT FROM OLD.policy THEN
+        OR NEW.policy IS DISTINCT FROM OLD.policy OR NEW.matches IS DISTINCT FROM OLD.matches THEN
         RAISE EXCEPTION 'request % was frozen when it opened', OLD.id;
     END IF;
     RETURN NEW;

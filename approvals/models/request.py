@@ -99,6 +99,12 @@ class ApprovalRequest(models.Model):
                 condition=~Q(idempotency_key=""),
                 name="one_request_an_idempotency_key",
             ),
+            # Nulls are all different to a unique constraint: the gateway's own keys need theirs.
+            models.UniqueConstraint(
+                fields=["idempotency_key"],
+                condition=Q(opened_by=None) & ~Q(idempotency_key=""),
+                name="one_request_an_idempotency_key_of_nobody",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["workflow_id"], name="idx_workflow_id"),
@@ -107,6 +113,7 @@ class ApprovalRequest(models.Model):
             models.Index(fields=["status", "-created_at", "-id"], name="idx_status"),
             models.Index(fields=["risk_level", "-created_at", "-id"], name="idx_risk_level"),
             models.Index(fields=["-created_at", "-id"], name="idx_created_at"),
+            models.Index(fields=["-decided_at", "-id"], name="idx_decided_at"),
             models.Index(
                 fields=["expires_at"],
                 condition=Q(status=Status.PENDING),

@@ -21,7 +21,7 @@ from approvals.errors import (
     Refusal,
     RequestNotFound,
 )
-from approvals.models import ApprovalRequest, ClockTimestamp, Vote, VoteRefusal
+from approvals.models import ApprovalRequest, Vote, VoteRefusal
 
 MAX_COMMENT = 4000
 _EVENT = {
@@ -60,6 +60,8 @@ def cast_vote(
     """
     if (fault := intake.text_fault(comment, MAX_COMMENT)) is not None:
         raise InvalidInput("comment", f"The comment {fault}.")
+    if (fault := intake.json_fault(detail or {})) is not None:
+        raise InvalidInput("detail", f"The detail {fault}.")
     with transaction.atomic():
         row = _locked(request_id)
         now = outbox.clock()
@@ -82,8 +84,12 @@ def cancel_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
         asked = actor.user_id is not None and actor.user_id == row.opened_by_id
         if not (asked or actor.operator or actor == SYSTEM):
             raise NotAllowed("Only whoever asked for it, or an operator, may cancel a request.")
-        _must_be_pending(row)
-        _resolve([row], Status.CANCELLED, actor, outbox.clock(), reason)
+        now = outbox.clock()
+        ended = _ended(row, now)
+        if ended is None:
+            _resolve([row], Status.CANCELLED, actor, now, reason)
+            return
+    raise ended
 
 
 def supersede_request(
@@ -95,22 +101,28 @@ def supersede_request(
     """
     with transaction.atomic():
         row = _locked(request_id)
-        _must_be_pending(row)
-        row.superseded_by_id = successor_id
-        row.save(update_fields=["superseded_by"])
-        _resolve([row], Status.SUPERSEDED, actor, outbox.clock(), reason)
+        now = outbox.clock()
+        ended = _ended(row, now)
+        if ended is None:
+            row.superseded_by_id = successor_id
+            row.save(update_fields=["superseded_by"])
+            _resolve([row], Status.SUPERSEDED, actor, now, reason)
+            return
+    raise ended
 
 
 def expire_overdue(limit: int = 500) -> int:
     """Expire pending requests past their deadline, at most `limit`; returns how many."""
     with transaction.atomic():
+        # One moment, not a function for each row, so that the index on the deadline serves.
+        now = outbox.clock()
         rows = list(
             ApprovalRequest.objects.select_for_update(skip_locked=True)
-            .filter(status=Status.PENDING, expires_at__lte=ClockTimestamp())
+            .filter(status=Status.PENDING, expires_at__lte=now)
             .order_by("expires_at")[:limit]
         )
         if rows:
-            _expire(rows, outbox.clock())
+            _expire(rows, now)
     return len(rows)
 
 
@@ -138,9 +150,11 @@ def _locked(request_id: UUID) -> ApprovalRequest:
     return row
 
 
-def _must_be_pending(row: ApprovalRequest) -> None:
-    if row.status != Status.PENDING:
-        raise _already(row)
+def _ended(row: ApprovalRequest, now: datetime) -> AlreadyDecided | None:
+    """What to raise, once committed, where the request is final; an overdue one expires here."""
+    if row.status == Status.PENDING and now >= row.expires_at:
+        _expire([row], now)
+    return None if row.status == Status.PENDING else _already(row)
 
 
 def _count(
@@ -190,14 +204,15 @@ def _refuse(
         _expire([row], now)
     counted, first = VoteRefusal.objects.get_or_create(
         request=row,
-        actor=actor.identity[:200],
+        actor=intake.harmless(actor.identity)[:200],
         choice=choice,
         reason=refused.reason,
         via=actor.via,
         defaults={"last_at": now},
     )
     if first:
-        data = {"choice": choice, "code": refused.reason, "sentence": refused.sentence, **detail}
+        sentence = intake.harmless(refused.sentence)
+        data = {"choice": choice, "code": refused.reason, "sentence": sentence, **detail}
         audit.append([Fact(row.pk, EventName.VOTE_REFUSED, actor, now, data)])
         if row.status == Status.PENDING:
             outbox.owe([row.pk], EventName.VOTE_REFUSED)

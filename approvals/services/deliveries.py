@@ -4,14 +4,22 @@ from django.db import transaction
 
 from approvals import audit, outbox
 from approvals.audit import Fact
+from approvals.core import intake
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor
-from approvals.errors import NotAllowed, RequestNotFound
+from approvals.errors import InvalidInput, NotAllowed, RequestNotFound
 from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Heartbeat
+
+MAX_REASON = 4000
 
 
 def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
-    """Try a delivery again at once; for operators. Raises NotAllowed and RequestNotFound."""
+    """Try a delivery again at once; for operators.
+
+    Raises InvalidInput, NotAllowed and RequestNotFound.
+    """
+    if (fault := intake.text_fault(reason, MAX_REASON)) is not None:
+        raise InvalidInput("reason", f"The reason {fault}.")
     if not actor.operator:
         raise NotAllowed("Only an operator may retry a delivery.")
     with transaction.atomic():

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from approvals.core.intake import harmless
 from approvals.models import InboundWebhook
 
 MAX_KEPT_BODY = 65_536
@@ -16,14 +17,14 @@ def record_webhook(*, source: str, delivery_id: str, body: bytes) -> int | None:
     Same means: the same delivery id, or the same body. Call it in the transaction that applies
     the message: an identical one waits for its outcome.
     """
-    text = body[:MAX_KEPT_BODY].decode("utf-8", "replace").replace("\x00", "�")
+    text = harmless(body[:MAX_KEPT_BODY].decode("utf-8", "replace"))
     digest = hashlib.sha256(body).hexdigest()
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {InboundWebhook._meta.db_table}"  # noqa: S608 - our own table's name
             " (source, delivery_id, body_digest, body, outcome, reason)"
             " VALUES (%s, %s, %s, %s, '', '') ON CONFLICT DO NOTHING RETURNING id",
-            [source, delivery_id[:200] or digest, digest, text],
+            [source, harmless(delivery_id)[:200] or digest, digest, text],
         )
         row = cursor.fetchone()
     return None if row is None else int(row[0])
@@ -34,5 +35,5 @@ def finish_webhook(
 ) -> None:
     """Note what became of a recorded message."""
     InboundWebhook.objects.filter(pk=webhook_id).update(
-        outcome=outcome, reason=reason[:300], request_id=request_id
+        outcome=outcome, reason=harmless(reason)[:300], request_id=request_id
     )

@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models import Value
+from django.db.models.functions import Concat, Trim
 
 from approvals import audit, outbox, policy
 from approvals.audit import SYSTEM, Fact
@@ -77,13 +79,17 @@ def open_request(
         "thread_id": thread_id,
         "checkpoint_id": checkpoint_id or "",
         "agent_name": agent_name,
-        "requested_by": requested_by or actor.name,
+        "requested_by": (requested_by or "").strip() or actor.name,
         "pr_url": pr_url or "",
         "github_repo": github_repo or "",
         "idempotency_key": idempotency_key or "",
         "interrupt_id": interrupt_id,
     }
     _check(facts, pr_number)
+    if (fault := intake.task_fault(task)) is not None:
+        raise InvalidInput("task", f"The task {fault}.")
+    if (fault := intake.json_fault(action)) is not None:
+        raise InvalidInput("action", f"The action {fault}.")
     body_digest = digest([facts, pr_number, risk_level, task]) if idempotency_key else ""
     if existing := _existing(actor, facts["idempotency_key"]):
         return _same(existing, body_digest)
@@ -167,6 +173,9 @@ def _eligible(frozen: Policy, row: ApprovalRequest) -> int:
         people = people.exclude(pk=row.opened_by_id) if row.opened_by_id else people
         people = people.exclude(username__iexact=row.requested_by)
         people = people.exclude(email__iexact=row.requested_by)
+        people = people.annotate(
+            full_name=Trim(Concat("first_name", Value(" "), "last_name"))
+        ).exclude(full_name__iexact=row.requested_by)
     return people.distinct().count()
 
 

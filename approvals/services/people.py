@@ -34,9 +34,9 @@ def create_approver(
         user.save()
         for group in groups:
             user.groups.add(Group.objects.get_or_create(name=group)[0])
-        ApproverProfile.objects.update_or_create(
-            user=user, defaults={"linear_user_id": linear_user_id}
-        )
+        # Without one given, a link made before stays.
+        known = {"linear_user_id": linear_user_id} if linear_user_id else {}
+        ApproverProfile.objects.update_or_create(user=user, defaults=known)
     return user
 
 

@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from sandbox.control import Control
 from sandbox.faults import Faults
 from sandbox.github.api import GithubApi
+from sandbox.github.pages import GithubPages
 from sandbox.github.repositories import Repositories
+from sandbox.home import Home
 from sandbox.hooks import Hooks
 from sandbox.linear.api import LinearApi
+from sandbox.linear.pages import LinearPages
 from sandbox.linear.workspace import Workspace
+from sandbox.pages import Pages
 from sandbox.recorder import Recorder
+from sandbox.same_origin import SameOrigin
 from sandbox.store import Store
 from sandbox.webhooks import WebhookQueue
 
@@ -57,6 +64,8 @@ def build(settings: Settings) -> Starlette:
         repositories.add_samples()
     control = Control(store, workspace, repositories, webhooks, recorder, faults, reset)
 
+    pages = Pages(settings.public_url)
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         sender = asyncio.create_task(webhooks.run())
@@ -82,6 +91,11 @@ def build(settings: Settings) -> Starlette:
                 methods=["POST"],
             ),
             Mount("/_control", routes=control.routes()),
+            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+            *Home(pages, store, webhooks).routes(),
+            *LinearPages(pages, workspace, webhooks).routes(),
+            *GithubPages(pages, repositories).routes(),
         ],
+        middleware=[Middleware(SameOrigin, public_url=settings.public_url)],
         lifespan=lifespan,
     )

@@ -101,6 +101,7 @@ def webhook_report(store: Store, row: Row) -> Json:
     return {
         "id": row["id"],
         "delivery": row["delivery"],
+        "summary": _summary(json.loads(row["body"])),
         "event": row["event"],
         "action": row["action"],
         "issue_id": row["issue_id"],
@@ -120,3 +121,23 @@ def webhook_report(store: Store, row: Row) -> Json:
             for attempt in attempts
         ],
     }
+
+
+def _summary(body: Json) -> str:
+    """What a webhook tells, in a few words."""
+    data, action = body["data"], body["action"]
+    actor = body["actor"] or {}
+    by = actor.get("name") or actor.get("service") or "Linear itself"
+    match body["type"], action:
+        case "Issue", "update" if "stateId" in body["updatedFrom"]:
+            return f"{by} moved it to {data['state']['name']}"
+        case "Issue", "update":
+            return f"{by} changed it"
+        case "Issue", "remove":
+            return f"{by} moved it to the trash"
+        case "Issue", _:
+            return f"{by} created it"
+        case "Comment", _:
+            return f"{by}: comment {action}"
+        case _:
+            return f"{by}: reaction {data['emoji']}"

@@ -26,7 +26,7 @@ SAMPLES = (
         7,
         "Release v2.5.0",
         "Everything merged since v2.4.3: saved baskets, faster search, and a new receipt mail.\n\n"
-        "- [x] release notes\n- [x] smoke test on staging\n- [ ] roll out to production",
+        "- Release notes are written.\n- The smoke test on staging passed.\n- Production is next.",
         "rosa",
         "release/v2.5.0",
     ),

@@ -13,7 +13,7 @@ _JOINERS = frozenset("\u200c\u200d")  # Persian, Indic scripts and emoji cannot 
 
 _ACTIVE = re.compile(r"[\\`*_\[\]<>&~|!$]")
 _LEADING_MARK = re.compile(r"^([#+=\-])")
-_LEADING_NUMBER = re.compile(r"^(\d{1,9})([.)])")
+_LEADING_NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _FOUND_LATER = re.compile(
     r"@(?=\S)"  # a mention or an e-mail address
     r"|(?<=[A-Za-z]):(?=\S)"  # the scheme of an address

@@ -56,7 +56,7 @@ def test_a_request_that_too_few_people_can_decide_says_so(linear: LinearWorld) -
     services.create_approver("ben", email="b@example.com", groups=[])
     linear.row(linear.opened(TERRAFORM, agent_name="infrastructure", requested_by="ada"))
     text = linear.sandbox.issues()[0]["description"]
-    assert "Only 1 person could decide when this was opened; 2 are needed." in text
+    assert "**Only 1 person could decide when this was opened; 2 are needed.**" in text
 
 
 def test_the_template_is_the_floor_of_the_priority(linear: LinearWorld) -> None:
@@ -118,10 +118,11 @@ def test_a_quorum_of_two_is_reached_by_two_moves(linear: LinearWorld) -> None:
     linear.sandbox.move(str(request_id), "Done", "ada", webhook=False)
     linear.again(request_id)
     assert linear.issue(request_id)["state"] == "In Progress"
-    assert linear.replies(request_id) == [
+    (reply,) = linear.replies(request_id)
+    assert reply == (
         "The move to **Done** by Ada Approver does not decide this yet: 1 of 2 approvals."
         " The issue is back in **In Progress**.\n"
-    ]
+    )
     linear.sandbox.move(str(request_id), "Done", "ben", webhook=False)
     linear.again(request_id)
     assert linear.row(request_id).status == "approved"

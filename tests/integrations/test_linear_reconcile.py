@@ -1,0 +1,79 @@
+"""What lost webhooks would have told is read back from Linear, many issues in one query."""
+
+import pytest
+
+from integrations.tasks import reconcile_linear
+from tests.integrations.linear_world import LinearWorld
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _people(linear: LinearWorld) -> None:
+    linear.people()
+
+
+def test_moves_without_webhooks_are_found_for_all_pending_requests_in_one_query(
+    linear: LinearWorld,
+) -> None:
+    ids = [linear.opened() for _ in range(3)]
+    linear.sandbox.move(str(ids[0]), "Done", "ada", webhook=False)
+    linear.sandbox.move(str(ids[1]), "Canceled", "ben", webhook=False)
+    before = len(linear.sandbox.requests("linear", "issues"))
+    reconcile_linear()
+    assert len(linear.sandbox.requests("linear", "issues")) == before + 1
+    assert [linear.row(request_id).status for request_id in ids] == [
+        "approved",
+        "rejected",
+        "pending",
+    ]
+
+
+def test_a_move_is_counted_once_however_often_it_is_read(linear: LinearWorld) -> None:
+    request_id = linear.opened()
+    linear.sandbox.move(str(request_id), "Done", "nora", webhook=False)
+    reconcile_linear()
+    reconcile_linear()
+    linear.deliver()
+    assert linear.facts(request_id) == ["request.opened", "vote.refused"]
+    assert linear.issue(request_id)["state"] == "Todo"
+    assert "is not linked to an approver" in linear.replies(request_id)[0]
+    calls = len(linear.sandbox.requests("linear"))
+    reconcile_linear()
+    linear.deliver()
+    assert len(linear.sandbox.requests("linear")) == calls + 1
+
+
+def test_what_was_refused_stays_refused_when_the_right_comes_later(linear: LinearWorld) -> None:
+    request_id = linear.opened()
+    linear.ada().groups.clear()
+    linear.sandbox.move(str(request_id), "Done", "ada", webhook=False)
+    reconcile_linear()
+    linear.people()
+    reconcile_linear()
+    linear.deliver()
+    assert linear.row(request_id).status == "pending"
+
+
+def test_linear_being_down_is_left_to_the_next_tick(linear: LinearWorld) -> None:
+    request_id = linear.opened()
+    linear.sandbox.move(str(request_id), "Done", "ada", webhook=False)
+    linear.sandbox.fault("linear", "status", status=503, times=1)
+    reconcile_linear()
+    assert linear.row(request_id).status == "pending"
+    reconcile_linear()
+    assert linear.row(request_id).status == "approved"
+
+
+def test_a_long_history_is_read_to_its_end(linear: LinearWorld) -> None:
+    request_id = linear.opened()
+    for number in range(30):
+        state = "In Progress" if number % 2 == 0 else "Todo"
+        linear.sandbox.move(str(request_id), state, "ben", webhook=False)
+    linear.sandbox.move(str(request_id), "Done", "ada", webhook=False)
+    linear.sandbox.move(str(request_id), "Todo", "ada", webhook=False)
+    for _ in range(25):
+        linear.sandbox.move(str(request_id), "Backlog", "ben", webhook=False)
+        linear.sandbox.move(str(request_id), "Todo", "ben", webhook=False)
+    reconcile_linear()
+    assert linear.row(request_id).status == "approved"

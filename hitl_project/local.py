@@ -29,7 +29,8 @@ def run(site: Site, supervisor: Supervisor, say: Callable[[str], None]) -> None:
     if site.sandboxed:
         supervisor.start(_sandbox(site, environment))
     say("Migrating the database")
-    _finish(site, supervisor, "migrate", environment | {"DATABASE_OWNER_URL": owner_url})
+    owner = environment | {"DATABASE_OWNER_URL": owner_url}
+    _finish(site, supervisor, owner, "migrate", "--no-input")
     say("Starting the workers, beat and the web server")
     for queue, processes in WORKERS.items():
         arguments = ("worker", "--queues", queue, "--concurrency", str(processes))
@@ -38,7 +39,7 @@ def run(site: Site, supervisor: Supervisor, say: Callable[[str], None]) -> None:
     web = ("web", "--host", HOST, "--port", str(site.port))
     supervisor.start(_command(site, environment, "web", *web))
     supervisor.run(until=_ReadyCheck(site).passed)
-    shown = _finish(site, supervisor, "load_demo", environment) if site.demo else ""
+    shown = _finish(site, supervisor, environment, "load_demo") if site.demo else ""
     say(f"Ready: http://{HOST}:{site.port}\n{shown}".rstrip())
     say(
         f"Logs are in {site.data_dir}/logs. For commands in another terminal:"
@@ -104,19 +105,21 @@ def _sandbox(site: Site, environment: Mapping[str, str]) -> Spec:
 def _command(site: Site, environment: Mapping[str, str], name: str, *arguments: str) -> Spec:
     """Return a management command as a process to keep running."""
     log = site.log(name)
-    program = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    # Django's checks have passed in `migrate`; five more times would double the start.
+    program = [sys.executable, str(ROOT / "manage.py"), *arguments, "--skip-checks"]
     start = partial(children.spawn, program, log=log, cwd=ROOT, env=environment)
     return Spec(name, start, log, arguments[0])
 
 
 def _finish(
-    site: Site, supervisor: Supervisor, command: str, environment: Mapping[str, str]
+    site: Site, supervisor: Supervisor, environment: Mapping[str, str], *arguments: str
 ) -> str:
     """Run a management command to its end and return what it printed."""
+    command = arguments[0]
     log, output = site.log(command), site.data_dir / "logs" / f"{command}.out"
     output.unlink(missing_ok=True)
     process = children.spawn(
-        [sys.executable, ROOT / "manage.py", command],
+        [sys.executable, ROOT / "manage.py", *arguments],
         log=log,
         output=output,
         cwd=ROOT,

@@ -1,5 +1,18 @@
 """The addresses of pages for people."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from approvals.views import queue, request
+
+urlpatterns = [
+    path("", queue.queue, name="queue"),
+    path("approvals/<uuid:request_id>/", request.request_page, name="request"),
+    path("approvals/<uuid:request_id>/approve/", request.approve, name="approve"),
+    path("approvals/<uuid:request_id>/reject/", request.reject, name="reject"),
+    path("approvals/<uuid:request_id>/cancel/", request.cancel, name="cancel"),
+    path(
+        "approvals/<uuid:request_id>/deliveries/<int:delivery_id>/retry/",
+        request.retry,
+        name="retry-delivery",
+    ),
+]

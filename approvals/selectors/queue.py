@@ -9,12 +9,14 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from approvals.core.lifecycle import Status
+from approvals.core import lifecycle
+from approvals.core.lifecycle import Actor, Choice, Refused, Status
 from approvals.core.risk import Risk
 from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest, ClockTimestamp, Heartbeat
 
 PAGE_SIZE = 50
+RECENT = 500
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,50 @@ def list_waiting(filters: Mapping[str, str | None], limit: int = 100) -> Sequenc
     """Pending requests, most severe first, then the one that expires first."""
     rows = _filtered({**filters, "status": Status.PENDING}).prefetch_related("votes__user")
     return list(rows.order_by(ApprovalRequest.by_severity(), "expires_at", "pk")[:limit])
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A pending request as one person sees it: why they may not vote, and what they voted."""
+
+    row: ApprovalRequest
+    approvals: int
+    refused: Refused | None
+    voted: Choice | None
+
+    @property
+    def needs_me(self) -> bool:
+        """Whether this person's vote is still asked for."""
+        return self.refused is None and self.voted is None
+
+
+def waiting_for(
+    actor: Actor, filters: Mapping[str, str | None], now: datetime, limit: int = 100
+) -> Sequence[Waiting]:
+    """What waits, as the actor sees it at that time, in the order of `list_waiting`."""
+    found = []
+    for row in list_waiting(filters, limit):
+        standing = row.standing()
+        voted = None if actor.user_id is None else standing.votes.get(actor.user_id)
+        approvals = sum(1 for choice in standing.votes.values() if choice is Choice.APPROVE)
+        found.append(Waiting(row, approvals, lifecycle.refusal(standing, actor, now), voted))
+    return found
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The agents and environments of the newest requests, sorted: what a filter may offer."""
+
+    agents: Sequence[str]
+    environments: Sequence[str]
+
+
+def recently_seen() -> Seen:
+    """Read from the newest requests only, so that it costs the same however many there are."""
+    newest = ApprovalRequest.objects.order_by("-created_at", "-pk")
+    pairs = list(newest.values_list("agent_name", "environment")[:RECENT])
+    agents = sorted({agent for agent, _ in pairs})
+    return Seen(agents, sorted({environment for _, environment in pairs if environment}))
 
 
 def list_decided(filters: Mapping[str, str | None], limit: int = 25) -> Sequence[ApprovalRequest]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from approvals import outbox
@@ -44,7 +45,12 @@ def find_for_linear(reference: str) -> UUID | None:
 
 def shown_status(row: ApprovalRequest) -> Status:
     """The status people should see: a pending request past its deadline reads as expired."""
-    if row.status == Status.PENDING and outbox.clock() >= row.expires_at:
+    return status_at(row, outbox.clock()) if row.status == Status.PENDING else Status(row.status)
+
+
+def status_at(row: ApprovalRequest, now: datetime) -> Status:
+    """The status people should see at that time, for lists that read the clock once."""
+    if row.status == Status.PENDING and now >= row.expires_at:
         return Status.EXPIRED
     return Status(row.status)
 
@@ -52,6 +58,12 @@ def shown_status(row: ApprovalRequest) -> Status:
 def why_not(row: ApprovalRequest, actor: Actor) -> Refused | None:
     """Why this actor could not vote on the request now, or None."""
     return lifecycle.refusal(row.standing(), actor, outbox.clock())
+
+
+def may_cancel(row: ApprovalRequest, actor: Actor, now: datetime) -> bool:
+    """Whether `cancel_request` would take this actor's word at that time."""
+    asked = actor.user_id is not None and actor.user_id == row.opened_by_id
+    return (asked or actor.operator) and status_at(row, now) is Status.PENDING
 
 
 def timeline(stream: UUID) -> Sequence[AuditEntry]:
@@ -62,6 +74,15 @@ def timeline(stream: UUID) -> Sequence[AuditEntry]:
 def deliveries(request_id: UUID) -> Sequence[Delivery]:
     """What each channel has been told, by channel."""
     return list(Delivery.objects.filter(request_id=request_id).order_by("channel"))
+
+
+def delivery_state(row: Delivery) -> str:
+    """How a delivery stands: "told", "owed", "failing" or "stopped"."""
+    if row.gave_up_at is not None:
+        return "stopped"
+    if row.done >= row.wanted:
+        return "told"
+    return "failing" if row.attempts else "owed"
 
 
 def snapshots_of_thread(thread_id: str) -> list[Snapshot]:
@@ -105,3 +126,18 @@ def linear_link(request_id: UUID) -> Told:
     """The Linear identifier and address of a request, None until the issue exists."""
     row = ApprovalRequest.objects.values_list("linear_issue_id", "linear_issue_url")
     return Told(*row.get(pk=request_id))
+
+
+def statuses_of_workflow(workflow_id: str) -> list[dict[str, str]]:
+    """The requests of a workflow, oldest first: `request_id`, `status` and `operation`."""
+    rows = ApprovalRequest.objects.filter(workflow_id=workflow_id).order_by("created_at", "pk")
+    now = outbox.clock()
+    return [
+        {
+            "request_id": str(row.pk),
+            "status": str(status_at(row, now)),
+            "operation": row.operation,
+            "environment": row.environment,
+        }
+        for row in rows
+    ]

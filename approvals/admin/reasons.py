@@ -1,0 +1,90 @@
+"""Actions that ask for a reason first, then call a verb for each row and tell what came of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from approvals.admin.access import RowAdmin, actor_of
+from approvals.core.lifecycle import Actor
+from approvals.errors import Refusal
+
+MOST_AT_ONCE = 100
+
+
+class ReasonForm(forms.Form):
+    """Why the action is taken."""
+
+    reason = forms.CharField(max_length=4000, widget=forms.Textarea(attrs={"rows": 3, "cols": 60}))
+
+
+@dataclass(frozen=True)
+class Verb:
+    """An action: what it is called, and the call itself, which returns what came of it.
+
+    `call` takes the row, the actor and the reason, and raises Refusal.
+    """
+
+    action: str
+    title: str
+    call: Callable[[Any, Actor, str], str]
+    reason_required: bool = True
+
+
+def act_with_reason(
+    model_admin: RowAdmin, request: HttpRequest, queryset: QuerySet[Any], verb: Verb
+) -> HttpResponse | None:
+    """Show the page that asks for the reason, or act; None leads back to the list."""
+    rows = _chosen(model_admin, request, queryset)
+    if len(rows) > MOST_AT_ONCE:
+        sentence = f"Choose at most {MOST_AT_ONCE} at once; nothing was done."
+        model_admin.message_user(request, sentence, messages.ERROR)
+        return None
+    form = ReasonForm(request.POST if "confirmed" in request.POST else None)
+    form.fields["reason"].required = verb.reason_required
+    if form.is_bound and form.is_valid():
+        _act(model_admin, request, rows, verb, form.cleaned_data["reason"])
+        return None
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": verb.title,
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "form": form,
+        "rows": rows,
+        "verb": verb,
+        "checkbox": ACTION_CHECKBOX_NAME,
+    }
+    return TemplateResponse(request, "admin/approvals/act_with_reason.html", context)
+
+
+def _act(
+    model_admin: RowAdmin, request: HttpRequest, rows: Sequence[Any], verb: Verb, reason: str
+) -> None:
+    actor = actor_of(request)
+    for row in rows:
+        try:
+            outcome = verb.call(row, actor, reason)
+        except Refusal as refusal:
+            model_admin.message_user(request, f"{row}: {refusal}", messages.ERROR)
+        else:
+            model_admin.message_user(request, f"{row}: {outcome}", messages.SUCCESS)
+
+
+def _chosen(model_admin: RowAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> Sequence[Any]:
+    """The rows that were ticked, also those that meanwhile left the filtered list."""
+    if request.POST.get("select_across") == "1":
+        return list(queryset[: MOST_AT_ONCE + 1])
+    field = model_admin.opts.pk
+    try:
+        ids = [field.to_python(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)]
+    except ValidationError as error:
+        raise SuspiciousOperation("A chosen row has no such id.") from error
+    return list(model_admin.get_queryset(request).filter(pk__in=ids)[: MOST_AT_ONCE + 1])

@@ -1,0 +1,1 @@
+"""What the templates of pages may do with a value."""

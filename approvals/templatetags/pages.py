@@ -1,0 +1,104 @@
+"""Filters for pages: text from outside passes `plain` or `headline`, addresses `web_address`."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import template
+
+from approvals import wording
+from approvals.core.lifecycle import Via
+
+register = template.Library()
+
+
+@register.filter
+def plain(value: object) -> str:
+    """The value on one line, with nothing invisible in it."""
+    return wording.plain(" ".join(str(value).split()))
+
+
+@register.filter
+def plain_lines(value: object) -> str:
+    """The value with its lines kept, and nothing else invisible in it."""
+    return wording.plain(str(value).replace("\r\n", "\n"), keep="\n")
+
+
+@register.filter
+def headline(title: str) -> str:
+    """A request's title as a heading."""
+    return wording.headline(title)
+
+
+@register.filter
+def arguments(task: Mapping[str, Any]) -> str:
+    """A task's plain arguments on one line, secrets masked."""
+    return wording.arguments(task)
+
+
+@register.filter
+def readable_json(value: Any) -> str:
+    """JSON over several lines."""
+    return wording.readable_json(value)
+
+
+@register.filter
+def web_address(value: object) -> str:
+    """The address where it is http(s) with a host, else nothing: no other scheme becomes a link."""
+    text = str(value or "")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    return text if parts.scheme in {"http", "https"} and parts.hostname else ""
+
+
+@register.filter
+def duration(seconds: float) -> str:
+    """A span of seconds in words."""
+    return wording.duration(seconds)
+
+
+@register.filter
+def via_words(via: str) -> str:
+    """The way by which something came, in words."""
+    return wording.VIA.get(Via(via), via) if via in set(Via) else via
+
+
+@register.filter
+def channel_words(name: str) -> str:
+    """A channel's name for people."""
+    return wording.CHANNELS.get(name, name)
+
+
+@register.filter
+def pips(approvals: int, quorum: int) -> list[bool]:
+    """One truth for each vote that is needed: whether it was given."""
+    return [place < approvals for place in range(quorum)]
+
+
+@register.inclusion_tag("approvals/_moment.html")
+def moment(value: datetime, now: datetime, *, absolute: bool = True) -> dict[str, Any]:
+    """A time element: the absolute time in UTC, and how far it is from now."""
+    at = value.astimezone(UTC)
+    day = f"{at:%d %b %Y}" if at.year != now.year else f"{at:%d %b}"
+    return {
+        "iso": at.isoformat(timespec="seconds"),
+        "full": f"{at:%A, %d %B %Y, %H:%M:%S} UTC",
+        "short": f"{day}, {at:%H:%M} UTC",
+        "words": wording.relative(value, now),
+        "absolute": absolute,
+    }
+
+
+@register.inclusion_tag("approvals/_status.html")
+def status(name: str) -> dict[str, str]:
+    """A status by shape, colour and word."""
+    return {"name": name}
+
+
+@register.inclusion_tag("approvals/_risk.html")
+def risk(level: str) -> dict[str, str]:
+    """A risk by shape, colour and word."""
+    return {"level": level}

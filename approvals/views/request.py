@@ -1,0 +1,193 @@
+"""One request: what would run and why it is risky, and the verbs that people may call on it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from approvals import masking, outbox, services, wording
+from approvals.core.lifecycle import Actor, Choice, Status
+from approvals.errors import AlreadyDecided, InvalidInput, NotAllowed, Refusal, RequestNotFound
+from approvals.forms import ApproveForm, CancelForm, RejectForm, RetryForm
+from approvals.selectors import request as requests
+from approvals.views.access import PageRequest, actor_of, signed_in
+
+_STATUS: Mapping[type[Refusal], int] = {
+    AlreadyDecided: 409,
+    NotAllowed: 403,
+    RequestNotFound: 404,
+    InvalidInput: 422,
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What came of the last press of a button; `typed` is what the person had written."""
+
+    text: str
+    refused: bool = False
+    typed: str = ""
+
+
+@require_safe
+@signed_in
+def request_page(request: PageRequest, request_id: UUID) -> HttpResponse:
+    """The whole page, or its live part for htmx."""
+    return _page(request, request_id, actor_of(request))
+
+
+@signed_in
+def approve(request: PageRequest, request_id: UUID) -> HttpResponse:
+    """Vote to approve, with or without a comment."""
+    return _vote(request, request_id, Choice.APPROVE, ApproveForm)
+
+
+@signed_in
+def reject(request: PageRequest, request_id: UUID) -> HttpResponse:
+    """Vote to reject, for a reason."""
+    return _vote(request, request_id, Choice.REJECT, RejectForm)
+
+
+@signed_in
+def cancel(request: PageRequest, request_id: UUID) -> HttpResponse:
+    """Withdraw the request, for a reason."""
+
+    def verb(actor: Actor, words: str) -> str:
+        services.cancel_request(request_id, actor=actor, reason=words)
+        return "The request is cancelled."
+
+    return _act(request, request_id, "cancel", CancelForm(request.POST, prefix="cancel"), verb)
+
+
+@signed_in
+def retry(request: PageRequest, request_id: UUID, delivery_id: int) -> HttpResponse:
+    """Try a delivery of this request again, for a reason."""
+    name = f"retry-{delivery_id}"
+
+    def verb(actor: Actor, words: str) -> str:
+        if all(row.pk != delivery_id for row in requests.deliveries(request_id)):
+            raise RequestNotFound(f"Request {request_id} has no delivery {delivery_id}.")
+        services.retry_delivery(delivery_id, actor=actor, reason=words)
+        return "The delivery is tried again now."
+
+    return _act(request, request_id, name, RetryForm(request.POST, prefix=name), verb)
+
+
+def _vote(
+    request: PageRequest, request_id: UUID, choice: Choice, form: type[forms.Form]
+) -> HttpResponse:
+    def verb(actor: Actor, words: str) -> str:
+        return _outcome(
+            services.cast_vote(request_id, actor=actor, choice=choice, comment=words), choice
+        )
+
+    return _act(request, request_id, choice, form(request.POST, prefix=choice), verb)
+
+
+def _outcome(ballot: services.Ballot, choice: Choice) -> str:
+    if ballot.status is Status.APPROVED:
+        return "Approved. The operation may run now."
+    if ballot.status is Status.REJECTED:
+        return "Rejected. The operation will not run."
+    counted = f"{ballot.approvals} of {ballot.quorum} approvals"
+    if not ballot.changed:
+        return f"You had voted to {choice} before; it still counts. There are {counted}."
+    return f"Your vote counts: {counted}."
+
+
+def _act(
+    request: PageRequest,
+    request_id: UUID,
+    name: str,
+    form: forms.Form,
+    verb: Callable[[Actor, str], str],
+) -> HttpResponse:
+    """Call a verb with what was typed, and show the result or the refusal in place.
+
+    Reading the address changes nothing and leads to the page: after a login people arrive so.
+    """
+    if request.method != "POST":
+        return redirect("request", request_id)
+    actor = actor_of(request)
+    if not form.is_valid():
+        return _page(request, request_id, actor, bound={name: form}, status=422)
+    words = form.cleaned_data["words"]
+    try:
+        done = Notice(verb(actor, words))
+    except InvalidInput as refusal:
+        form.add_error("words", str(refusal))
+        return _page(request, request_id, actor, bound={name: form}, status=422)
+    except Refusal as refusal:
+        notice = Notice(str(refusal), refused=True, typed=words)
+        status = _STATUS.get(type(refusal), 409)
+        return _page(request, request_id, actor, notice=notice, status=status)
+    if request.htmx:
+        return _page(request, request_id, actor, notice=done)
+    messages.success(request, done.text)
+    return redirect("request", request_id)
+
+
+def _page(
+    request: PageRequest,
+    request_id: UUID,
+    actor: Actor,
+    *,
+    bound: Mapping[str, forms.Form] | None = None,
+    notice: Notice | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    try:
+        context = _context(request_id, actor, bound or {})
+    except RequestNotFound as missing:
+        raise Http404(str(missing)) from missing
+    live = request.htmx and not request.htmx.history_restore_request
+    template = "approvals/_request.html" if live else "approvals/request.html"
+    return render(request, template, {**context, "notice": notice}, status=status)
+
+
+def _context(request_id: UUID, actor: Actor, bound: Mapping[str, forms.Form]) -> dict[str, Any]:
+    row = requests.get_request(request_id)
+    now = outbox.clock()
+    policy = row.frozen_policy
+    votes = sorted(row.votes.all(), key=lambda vote: vote.cast_at)
+    return {
+        "now": now,
+        "row": row,
+        "status": requests.status_at(row, now),
+        "policy": policy,
+        "too_few": row.eligible < policy.quorum,
+        "work": wording.work(row.task, row.action),
+        "action": None if row.action is None else wording.masked_action(row.task, row.action),
+        "task": masking.masked(row.task),
+        "votes": votes,
+        "approvals": sum(1 for vote in votes if vote.choice == Choice.APPROVE),
+        "mine": next((vote for vote in votes if vote.user_id == actor.user_id), None),
+        "refused": requests.why_not(row, actor),
+        "may_cancel": requests.may_cancel(row, actor, now),
+        "deliveries": _deliveries(request_id, actor, bound),
+        "timeline": [
+            (entry, wording.told(entry.name, entry.data)) for entry in requests.timeline(request_id)
+        ],
+        "approve_form": bound.get(Choice.APPROVE) or ApproveForm(prefix=Choice.APPROVE),
+        "reject_form": bound.get(Choice.REJECT) or RejectForm(prefix=Choice.REJECT),
+        "cancel_form": bound.get("cancel") or CancelForm(prefix="cancel"),
+    }
+
+
+def _deliveries(
+    request_id: UUID, actor: Actor, bound: Mapping[str, forms.Form]
+) -> list[dict[str, Any]]:
+    shown = []
+    for delivery in requests.deliveries(request_id):
+        name = f"retry-{delivery.pk}"
+        state = requests.delivery_state(delivery)
+        retried = actor.operator and state in {"failing", "stopped"}
+        form = (bound.get(name) or RetryForm(prefix=name)) if retried else None
+        shown.append({"row": delivery, "state": state, "form": form})
+    return shown

@@ -1,0 +1,249 @@
+"""Rows, moments and events in words for people; the pages and the admin say the same."""
+
+import json
+import shlex
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approvals.core.events import GITHUB, LINEAR, WORKFLOW, EventName
+from approvals.core.lifecycle import Choice, Via
+from approvals.masking import MASK, masked
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+_SHORTEST_SECRET = 4
+
+VIA = {
+    Via.WEB: "on the web",
+    Via.ADMIN: "in the admin",
+    Via.API: "by the API",
+    Via.COMMAND: "by a command",
+    Via.LINEAR_MOVE: "by moving the Linear issue",
+    Via.LINEAR_COMMENT: "by a comment in Linear",
+    Via.LINEAR_REACTION: "by a reaction in Linear",
+    Via.SYSTEM: "",
+}
+CHANNELS = {LINEAR: "Linear", GITHUB: "GitHub", WORKFLOW: "the workflow"}
+
+
+def plain(text: object, keep: str = "") -> str:
+    """The text with every invisible character written as a JSON escape, except those in `keep`.
+
+    So nothing in a text from outside can hide words or turn their direction around.
+    """
+    return "".join(
+        char if char in keep or unicodedata.category(char) not in _INVISIBLE else _escape(char)
+        for char in str(text)
+    )
+
+
+def _escape(char: str) -> str:
+    return json.dumps(char)[1:-1] if ord(char) != 0x7F else "\\u007f"
+
+
+def readable_json(value: Any) -> str:
+    """JSON over several lines; still JSON, and nothing in it is invisible."""
+    return plain(json.dumps(value, indent=2, ensure_ascii=False, default=str), keep="\n")
+
+
+def headline(title: str) -> str:
+    """A request's title as a heading: "Terraform apply to production"."""
+    words = plain(" ".join(title.replace("_", " ").split()))
+    return words[:1].upper() + words[1:]
+
+
+def duration(seconds: float) -> str:
+    """A span in its two largest units, such as "3 h 20 min"."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    counts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((place for place, (count, _) in enumerate(counts) if count), 3)
+    # Beside hours and minutes, minutes and seconds say nothing more.
+    shown = counts[first : first + 2] if first < 2 else counts[first : first + 1]
+    return " ".join(f"{count} {unit}" for count, unit in shown if count) or "0 s"
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """How far a moment is from now: "in 3 h 20 min", "5 min ago"."""
+    seconds = (moment - now).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} ago"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What will run, for people: which kind, and the exact words; `body` is what is sent along."""
+
+    kind: str
+    words: tuple[str, ...]
+    body: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+def work(task: Mapping[str, Any], action: Mapping[str, Any] | None) -> Work | None:
+    """The frozen action in words, secrets masked; None where the workflow itself does the work."""
+    if action is None:
+        return None
+    shown = masked_action(task, action)
+    if isinstance(argv := shown.get("argv"), list):
+        words = tuple(plain(shlex.quote(str(word))) for word in argv)
+        facts = (("Folder", plain(shown.get("cwd", "."))), *_variables(shown))
+        return Work("Command, without a shell", words, facts=(*facts, *_common(shown)))
+    if "url" in shown:
+        words = (plain(shown.get("method", "POST")), plain(shown["url"]))
+        headers = ", ".join(plain(name) for name in shown.get("headers_env") or {})
+        facts = (("Headers", headers),) if headers else ()
+        return Work("HTTP call", words, readable_json(shown.get("body")), (*facts, *_common(shown)))
+    if "workflow" in shown:
+        words = tuple(
+            plain(part)
+            for part in (shown["workflow"], "in", shown.get("repo"), "at", shown.get("ref"))
+        )
+        inputs = shown.get("inputs")
+        return Work(
+            "GitHub workflow run", words, readable_json(inputs) if inputs else "", _common(shown)
+        )
+    return Work("Action", (readable_json(shown),))
+
+
+def arguments(task: Mapping[str, Any]) -> str:
+    """The task's plain arguments on one line, secrets masked: "version v2.5.0, service web"."""
+    given = masked(task).get("arguments")
+    if not isinstance(given, Mapping):
+        return ""
+    pairs = [
+        f"{name} {value}" for name, value in given.items() if isinstance(value, str | int | float)
+    ]
+    return plain(" ".join(", ".join(pairs).split()))
+
+
+def masked_action(task: Mapping[str, Any], action: Mapping[str, Any]) -> dict[str, Any]:
+    """The action without the values that are masked in its task, wherever they were filled in."""
+    secrets = sorted(set(_hidden(task, masked(task))), key=len, reverse=True)
+    return {key: _without(value, secrets) for key, value in masked(action).items()}
+
+
+def _hidden(value: Any, shown: Any) -> Iterator[str]:
+    if isinstance(value, Mapping) and isinstance(shown, Mapping):
+        for key, item in value.items():
+            yield from _hidden(item, shown[key])
+    elif isinstance(value, (list, tuple)) and isinstance(shown, list):
+        for item, shown_item in zip(value, shown, strict=True):
+            yield from _hidden(item, shown_item)
+    elif shown == MASK and len(text := str(value)) >= _SHORTEST_SECRET:
+        yield text
+
+
+def _without(value: Any, secrets: list[str]) -> Any:
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, Mapping):
+        return {key: _without(item, secrets) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without(item, secrets) for item in value]
+    return value
+
+
+def _variables(action: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    names = ", ".join(plain(name) for name in action.get("pass_env") or [])
+    return (("Variables handed on", names),) if names else ()
+
+
+def _common(action: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    facts = []
+    if isinstance(timeout := action.get("timeout_seconds"), int):
+        facts.append(("Time limit", duration(timeout)))
+    if isinstance(idempotent := action.get("idempotent"), bool):
+        repeated = "Repeated by itself" if idempotent else "Waits for a person to look"
+        facts.append(("After a crash", repeated))
+    return tuple(facts)
+
+
+@dataclass(frozen=True)
+class Told:
+    """An audit entry in words: what the actor did, and the words they gave with it."""
+
+    phrase: str
+    quote: str = ""
+
+
+def told(name: str, data: Mapping[str, Any]) -> Told:
+    """The words for an audit entry, to follow its actor's name; an unknown name stands as it is."""
+    if name in _PHRASES:
+        return _PHRASES[EventName(name)](data)
+    return Told(name, _text(data, "reason"))
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    return plain(value, keep="\n") if value else ""
+
+
+def _channel(data: Mapping[str, Any]) -> str:
+    name = str(data.get("channel", ""))
+    return CHANNELS.get(name, plain(name)) or "a channel"
+
+
+def _opened(data: Mapping[str, Any]) -> Told:
+    asker = _text(data, "requested_by")
+    return Told(f"opened the request for {asker}" if asker else "opened the request")
+
+
+def _voted(data: Mapping[str, Any]) -> Told:
+    count = f" ({data.get('approvals')} of {data.get('quorum')})"
+    approves = data.get("choice") == Choice.APPROVE
+    return Told(
+        f"voted to approve{count}" if approves else "voted to reject", _text(data, "comment")
+    )
+
+
+def _refused(data: Mapping[str, Any]) -> Told:
+    tried = "reject" if data.get("choice") == Choice.REJECT else "approve"
+    return Told(f"tried to {tried} and was refused", _text(data, "sentence"))
+
+
+def _delivered(data: Mapping[str, Any]) -> Told:
+    reference = _text(data, "reference")
+    return Told(f"told {_channel(data)}" + (f" ({reference})" if reference else ""))
+
+
+def _says(phrase: str, key: str = "reason") -> Callable[[Mapping[str, Any]], Told]:
+    return lambda data: Told(phrase, _text(data, key))
+
+
+_PHRASES: Mapping[EventName, Callable[[Mapping[str, Any]], Told]] = {
+    EventName.NOT_REQUIRED: _says("let the operation run: the rules ask for no approval"),
+    EventName.OPENED: _opened,
+    EventName.APPROVED: lambda _: Told("approved the request"),
+    EventName.REJECTED: lambda _: Told("rejected the request"),
+    EventName.EXPIRED: _says("let the request expire"),
+    EventName.CANCELLED: _says("cancelled the request"),
+    EventName.SUPERSEDED: _says("replaced the request by a newer one"),
+    EventName.RESUME_REFUSED: _says("did not use the decision"),
+    EventName.VOTE_CAST: _voted,
+    EventName.VOTE_REFUSED: _refused,
+    EventName.ISSUE_MOVED: _says("moved the Linear issue"),
+    EventName.DELIVERY_SUCCEEDED: _delivered,
+    EventName.DELIVERY_FAILED: lambda data: Told(
+        f"could not reach {_channel(data)} and will try again", _text(data, "error")
+    ),
+    EventName.DELIVERY_GAVE_UP: lambda data: Told(
+        f"gave up on {_channel(data)}", _text(data, "error")
+    ),
+    EventName.DELIVERY_RETRIED: lambda data: Told(
+        f"asked to try {_channel(data)} again", _text(data, "reason")
+    ),
+    EventName.RUN_STARTED: _says("started the run"),
+    EventName.RUN_ENDED: _says("ended the run"),
+    EventName.RUN_CANCELLED: _says("cancelled the run"),
+    EventName.RUN_SETTLED: _says("settled the run"),
+    EventName.RUN_NEEDS_ATTENTION: _says("stopped the run: somebody must look at it"),
+    EventName.EXECUTION_STARTED: _says("began to carry the operation out", "operation"),
+    EventName.EXECUTION_FINISHED: _says("carried the operation out", "summary"),
+}

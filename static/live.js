@@ -1,0 +1,159 @@
+// Makes the pages live: refreshes the parts marked data-live when the gateway says that something
+// changed, and keeps what the person is doing through it. Every page works without this file.
+"use strict";
+
+(() => {
+  const GATHER_MS = 150;
+  const SIGNED_OUT =
+    "Nothing was sent or refreshed: you are not logged in any more, or the page is too old. " +
+    "What you typed is still here. Log in in another tab, then reload this page.";
+
+  const parts = () => Array.from(document.querySelectorAll("[data-live]"));
+
+  // One stream of changes, only while somebody looks: browsers allow few connections a site.
+  let stream = null;
+  let missed = false;
+  let timer = 0;
+  const changed = new Set();
+
+  function refreshSoon(requestId) {
+    changed.add(requestId);
+    timer = timer || window.setTimeout(refresh, GATHER_MS);
+  }
+
+  function refresh() {
+    timer = 0;
+    for (const part of parts()) {
+      const about = part.dataset.live;
+      if (about === "all" || changed.has("all") || changed.has(about)) {
+        window.htmx.trigger(part, "changed");
+      }
+    }
+    changed.clear();
+  }
+
+  function listen() {
+    if (stream || document.hidden || parts().length === 0 || !window.EventSource) {
+      return;
+    }
+    stream = new EventSource(document.body.dataset.events);
+    stream.addEventListener("open", () => {
+      if (missed) {
+        refreshSoon("all");
+      }
+      missed = false;
+    });
+    stream.addEventListener("error", () => {
+      missed = true;
+    });
+    stream.addEventListener("changed", (event) => {
+      refreshSoon(JSON.parse(event.data).request_id || "all");
+    });
+  }
+
+  function stopListening() {
+    if (stream) {
+      stream.close();
+      stream = null;
+      missed = true;
+    }
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      stopListening();
+    } else {
+      listen();
+    }
+  });
+  window.addEventListener("pagehide", stopListening);
+  window.addEventListener("pageshow", listen);
+
+  // Half-written words and unfolded details survive a refresh.
+  let kept = [];
+
+  function keep(part) {
+    kept = [];
+    for (const field of part.querySelectorAll("textarea[id], input[type=text][id]")) {
+      if (field.value && field.value !== field.defaultValue) {
+        kept.push({
+          id: field.id,
+          value: field.value,
+          caret: field === document.activeElement && [field.selectionStart, field.selectionEnd],
+        });
+      }
+    }
+    for (const details of part.querySelectorAll("details[id]")) {
+      kept.push({ id: details.id, open: details.open });
+    }
+  }
+
+  function restore() {
+    for (const item of kept) {
+      const element = document.getElementById(item.id);
+      if ("open" in item && element) {
+        element.open = item.open;
+      } else if (item.value && element) {
+        element.value = item.value;
+        if (item.caret) {
+          element.focus({ preventScroll: true });
+          element.setSelectionRange(...item.caret);
+        }
+      } else if (item.value) {
+        say(`The form is gone. What you had written: “${item.value}”`, "notice-warn");
+      }
+    }
+    kept = [];
+  }
+
+  function say(text, kind) {
+    const notice = document.createElement("p");
+    notice.className = `notice ${kind}`;
+    notice.textContent = text;
+    document.getElementById("notices").replaceChildren(notice);
+  }
+
+  let announced = "";
+
+  function announce() {
+    const text = parts().map((part) => part.dataset.announce).join(" ");
+    if (text !== announced) {
+      document.getElementById("announcer").textContent = text;
+      announced = text;
+    }
+  }
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, requestConfig, target } = event.detail;
+    // A login page or an error page is no part of this one.
+    if (/^\s*<!doctype/i.test(xhr.responseText)) {
+      event.detail.shouldSwap = false;
+      say(SIGNED_OUT, "notice-refused");
+    } else if (requestConfig.verb === "get") {
+      keep(target);
+    }
+  });
+
+  document.addEventListener("htmx:afterSwap", restore);
+
+  document.addEventListener("htmx:afterSettle", () => {
+    announce();
+    const notice = document.querySelector("#notices [data-focus]");
+    if (notice) {
+      notice.removeAttribute("data-focus");
+      notice.focus();
+      notice.scrollIntoView({ block: "nearest" });
+    }
+  });
+
+  for (const failure of ["htmx:responseError", "htmx:sendError"]) {
+    document.addEventListener(failure, (event) => {
+      if (event.detail.requestConfig.verb !== "get") {
+        say("The gateway did not answer. Reload the page to see whether this counted.", "notice-refused");
+      }
+    });
+  }
+
+  announced = parts().map((part) => part.dataset.announce).join(" ");
+  listen();
+})();

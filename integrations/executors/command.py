@@ -1,6 +1,5 @@
 """The executor of commands: a program without a shell, ended with all it started."""
 
-import json
 import os
 import select
 import signal
@@ -106,16 +105,16 @@ def _result(command: _Guarded, timeout_seconds: float) -> ActionResult:
     report = os.read(command.report_fd, 4096)
     if not report:
         raise OutcomeUnknown("The process that watched over the command was killed.")
-    ended = json.loads(report)
-    match ended["outcome"]:
+    outcome, code, detail = report.decode().split(" ", 2)
+    match outcome:
         case "not_started":
-            return ActionResult(False, f"was not started: {ended['detail']}.", output.text())
+            return ActionResult(False, f"was not started: {detail}.", output.text())
         case "timed_out":
             summary = f"was ended at its time limit of {timeout_seconds:g} s"
             return ActionResult(False, summary, output.text(), {"timed_out": True})
         case "stopped":
             raise OutcomeUnknown("The command was stopped from outside while it worked.")
-    status = int(ended["status"])
+    status = int(code)
     if status < 0:
         summary = f"was ended by signal {-status} ({signal.strsignal(-status)})"
         return ActionResult(False, summary, output.text(), {"signal": -status})

@@ -6,18 +6,16 @@ Run as a script, in a session of its own, with `-I -S` so that it starts in a fe
 
 A signal at the death of a parent reaches only one child, and a process group only those that stay
 in it. So this process asks for the signal, adopts every orphan below it, and ends them all. Then
-it writes what happened to STATUS_FD as one JSON object: `outcome` (`exited`, `timed_out`,
-`stopped` or `not_started`), `status` (the exit code, or minus the number of a signal), `detail`.
-Standard library only.
+it writes what happened to STATUS_FD as one line: the outcome (`exited`, `timed_out`, `stopped` or
+`not_started`), the status (the exit code, or minus the number of a signal), and a reason in words.
+It imports little, for every command waits for that.
 """
 
 import ctypes
-import json
 import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -101,9 +99,7 @@ def end_descendants() -> None:
 def report(status_fd: int, outcome: str, status: int, detail: str = "") -> None:
     """Tell the worker how the command ended; a worker that is gone is told nothing."""
     try:
-        os.write(
-            status_fd, json.dumps({"outcome": outcome, "status": status, "detail": detail}).encode()
-        )
+        os.write(status_fd, f"{outcome} {status} {detail}".encode())
     except BrokenPipeError:
         return
 
@@ -125,15 +121,16 @@ def _reap(command: int) -> int | None:
 def _children() -> list[int]:
     """The pids of this process's own children, adopted ones among them."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
+    for name in os.listdir("/proc"):  # noqa: PTH208  # pathlib takes longer to import than to use
+        if not name.isdecimal():
             continue
         try:
-            stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123  # as above
+                stat = file.read()
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
-        if int(stat.rpartition(")")[2].split()[1]) == os.getpid():
-            found.append(int(entry.name))
+        if int(stat.rpartition(b")")[2].split()[1]) == os.getpid():
+            found.append(int(name))
     return found
 
 

@@ -1,0 +1,445 @@
+"""Every way a request may end: rows, audit entries, owed deliveries, and what is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from approvals import services
+from approvals.actors import linear_actor, user_actor
+from approvals.audit import SYSTEM, broken_links
+from approvals.core.lifecycle import Actor, Choice, Status, Via
+from approvals.errors import AlreadyDecided, InvalidInput, NotAllowed, RequestNotFound
+from approvals.models import ApprovalRequest, AuditEntry, Vote, VoteRefusal
+from approvals.outbox import clock
+from tests.approvals.scenes import (
+    DELETE,
+    delivery,
+    entries,
+    manager,
+    opened,
+    owed,
+    pass_deadline,
+    person,
+    row,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
+EVERYWHERE: dict[str, Any] = {"interrupt_id": "i-1", "pr_number": 3, "github_repo": "acme/shop"}
+APPROVE, REJECT = Choice.APPROVE, Choice.REJECT
+
+
+def approve(request_id: UUID, actor: Actor, **facts: Any) -> services.Ballot:
+    return services.cast_vote(request_id, actor=actor, choice=APPROVE, **facts)
+
+
+def reject(request_id: UUID, actor: Actor, comment: str = "") -> services.Ballot:
+    return services.cast_vote(request_id, actor=actor, choice=REJECT, comment=comment)
+
+
+def cancel(request_id: UUID, actor: Actor = SYSTEM) -> None:
+    services.cancel_request(request_id, actor=actor, reason="no longer wanted")
+
+
+def test_an_approval_that_decides_writes_every_row() -> None:
+    request_id = opened(DELETE, **EVERYWHERE)
+    grace, linus = manager("grace"), manager("linus", Via.LINEAR_MOVE)
+    assert approve(request_id, grace).status is Status.PENDING
+    before = clock()
+    ballot = approve(request_id, linus, comment="fine", detail={"linear": "m-1"})
+    found = row(request_id)
+    assert (ballot.status, ballot.approvals, ballot.quorum) == (Status.APPROVED, 2, 2)
+    assert (ballot.request_id, ballot.workflow_id, ballot.changed) == (request_id, "w-1", True)
+    assert (found.status, found.decided_by, found.decision_reason) == ("approved", "linus", "fine")
+    assert found.decided_at is not None
+    assert before <= found.decided_at <= clock()
+    assert (found.approved_at, found.approved_by) == (found.decided_at, "linus")
+    assert found.rejection_reason is None
+    assert list(found.votes.order_by("cast_at").values_list("user__username", "choice", "via")) == [
+        ("grace", "approve", "web"),
+        ("linus", "approve", "linear_move"),
+    ]
+    assert entries(request_id) == [
+        *("request.opened", "vote.cast", "vote.cast", "request.approved")
+    ]
+    vote, end = AuditEntry.objects.filter(stream=request_id, number__gte=3).order_by("number")
+    assert vote.data == {
+        "choice": "approve",
+        "comment": "fine",
+        "approvals": 2,
+        "quorum": 2,
+        "linear": "m-1",
+    }
+    assert (end.actor, end.via, end.at) == ("linus", "linear_move", found.decided_at)
+    # Opened, one vote, and the end; the vote that ends it is told with the end.
+    assert owed(request_id) == {"linear": 3, "github": 2, "workflow": 1, "chat": 1}
+
+
+def test_a_rejection_writes_every_row() -> None:
+    request_id = opened(DELETE, **EVERYWHERE)
+    ballot = reject(request_id, manager("grace"), "not today")
+    found = row(request_id)
+    assert (ballot.status, ballot.approvals) == (Status.REJECTED, 0)
+    assert (found.status, found.decided_by) == ("rejected", "grace")
+    assert (found.rejection_reason, found.approved_at, found.approved_by) == (
+        *("not today", None, None),
+    )
+    assert entries(request_id) == ["request.opened", "vote.cast", "request.rejected"]
+    assert owed(request_id) == {"linear": 2, "github": 2, "workflow": 1, "chat": 1}
+
+
+def test_a_vote_that_does_not_decide_concerns_only_those_who_show_it() -> None:
+    request_id = opened(DELETE, **EVERYWHERE)
+    approve(request_id, manager("grace"))
+    assert row(request_id).status == "pending"
+    assert owed(request_id) == {"linear": 2, "github": 1, "workflow": 0, "chat": 0}
+
+
+def test_the_same_vote_again_counts_once_and_changes_nothing() -> None:
+    request_id = opened(DELETE)
+    grace = manager("grace")
+    approve(request_id, grace, comment="first")
+    before = (entries(request_id), owed(request_id), Vote.objects.values().get())
+    ballot = approve(request_id, replace(grace, via=Via.API), comment="second")
+    assert (ballot.changed, ballot.status, ballot.approvals) == (False, Status.PENDING, 1)
+    assert (entries(request_id), owed(request_id), Vote.objects.values().get()) == before
+
+
+def test_somebody_may_change_their_vote_while_it_is_pending() -> None:
+    request_id = opened(DELETE)
+    grace = manager("grace")
+    approve(request_id, grace)
+    assert reject(request_id, grace, "found a fault").status is Status.REJECTED
+    vote = Vote.objects.get()
+    assert (vote.choice, vote.comment) == ("reject", "found a fault")
+    assert entries(request_id)[1:] == ["vote.cast", "vote.cast", "request.rejected"]
+
+
+def outsiders() -> dict[str, tuple[Callable[[], Actor], str, str]]:
+    """Name of a case -> (the actor, the code of the refusal, a part of the sentence)."""
+    return {
+        "nobody known": (
+            lambda: linear_actor("u-404", "Mallory", Via.LINEAR_MOVE),
+            "unknown_person",
+            "Mallory is not linked",
+        ),
+        "switched off": (
+            lambda: person("off", "release-managers", is_active=False),
+            "inactive",
+            "switched off",
+        ),
+        "in no group": (lambda: person("none"), "not_in_group", "Only members of release-managers"),
+        "in another group": (lambda: person("dev", "developers"), "not_in_group", "Only members"),
+        "a superuser": (lambda: person("root", is_superuser=True), "not_in_group", "Only members"),
+        "who opened it": (lambda: manager("ada"), "requester", "Whoever asked"),
+        "who asked by email": (lambda: manager("eve"), "requester", "Whoever asked"),
+        "a comment": (
+            lambda: manager("grace", Via.LINEAR_COMMENT),
+            "casual_channel",
+            "critical request",
+        ),
+        "a reaction": (
+            lambda: manager("grace", Via.LINEAR_REACTION),
+            "casual_channel",
+            "critical request",
+        ),
+    }
+
+
+@pytest.mark.parametrize("choice", Choice)
+@pytest.mark.parametrize("case", outsiders())
+def test_a_vote_that_does_not_count_is_recorded_once_and_counted(case: str, choice: Choice) -> None:
+    request_id = opened(actor=manager("ada"), requested_by="Eve@example.com", **EVERYWHERE)
+    make, code, words = outsiders()[case]
+    actor = make()
+    for _ in range(3):
+        with pytest.raises(NotAllowed, match=words):
+            services.cast_vote(request_id, actor=actor, choice=choice, detail={"from": "here"})
+    assert row(request_id).status == "pending"
+    assert not Vote.objects.exists()
+    assert entries(request_id) == ["request.opened", "vote.refused"]
+    entry = AuditEntry.objects.get(name="vote.refused")
+    assert (entry.actor, entry.via, entry.data["code"]) == (actor.name, actor.via, code)
+    assert (entry.data["choice"], entry.data["from"]) == (choice, "here")
+    refusal = VoteRefusal.objects.get()
+    assert (refusal.times, refusal.reason, refusal.actor) == (3, code, actor.identity)
+    assert refusal.last_at > entry.at
+    assert owed(request_id) == {"linear": 2, "github": 1, "workflow": 0, "chat": 0}
+
+
+def test_refusals_of_another_kind_are_facts_of_their_own() -> None:
+    request_id = opened()
+    for actor in (person("a"), person("b"), person("a", via=Via.API)):
+        for choice in Choice:
+            with pytest.raises(NotAllowed):
+                services.cast_vote(request_id, actor=actor, choice=choice)
+    assert entries(request_id).count("vote.refused") == VoteRefusal.objects.count() == 6
+
+
+def test_two_strangers_of_one_name_are_two_refusals() -> None:
+    request_id = opened()
+    for key in ("u-1", "u-2"):
+        with pytest.raises(NotAllowed):
+            approve(request_id, linear_actor(key, "Mallory", Via.LINEAR_MOVE))
+    assert VoteRefusal.objects.count() == 2
+
+
+@pytest.mark.parametrize("name", ["Mal\x00lory", "Mal\ud800", "M" * 5000])
+def test_no_name_from_outside_keeps_a_refusal_out_of_the_log(name: str) -> None:
+    request_id = opened()
+    stranger = Actor(name=name, via=Via.LINEAR_MOVE, key=f"linear:{name}")
+    with pytest.raises(NotAllowed):
+        approve(request_id, stranger)
+    entry = AuditEntry.objects.get(name="vote.refused")
+    assert entry.actor.startswith("M")
+    assert len(entry.actor) <= 200
+
+
+def test_membership_and_activity_count_at_the_vote_not_at_the_opening() -> None:
+    grace = manager("grace")
+    request_id = opened()
+    User.objects.filter(pk=grace.user_id).update(is_active=False)
+    with pytest.raises(NotAllowed, match="switched off"):
+        approve(request_id, user_actor(User.objects.get(pk=grace.user_id), Via.WEB))
+    late = User.objects.create_user("late")
+    late.groups.add(Group.objects.get(name="release-managers"))
+    assert approve(request_id, user_actor(late, Via.WEB)).status is Status.APPROVED
+
+
+ENDS: dict[str, Callable[[UUID], object]] = {
+    "approved": lambda request_id: approve(request_id, manager("first")),
+    "rejected": lambda request_id: reject(request_id, manager("first"), "no"),
+    "cancelled": cancel,
+    "superseded": lambda request_id: services.supersede_request(request_id, reason="changed"),
+    "expired": lambda request_id: (pass_deadline(request_id), services.expire_overdue()),
+}
+MOVES: dict[str, Callable[[UUID], object]] = {
+    "approve": lambda request_id: approve(request_id, manager("second")),
+    "reject": lambda request_id: reject(request_id, manager("second"), "no"),
+    "the same again": lambda request_id: approve(request_id, manager("first")),
+    "a change of mind": lambda request_id: reject(request_id, manager("first"), "oh"),
+    "cancel": cancel,
+    "supersede": lambda request_id: services.supersede_request(request_id, reason="changed"),
+}
+
+
+def decision(request_id: UUID) -> dict[str, Any]:
+    columns = ("status", "decided_at", "decided_by", "decision_reason", "superseded_by_id")
+    return ApprovalRequest.objects.values(*columns).get(pk=request_id)
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("end", ENDS)
+def test_only_what_is_pending_moves_and_only_once(end: str, move: str) -> None:
+    request_id = opened(**EVERYWHERE)
+    ENDS[end](request_id)
+    final, told, votes = decision(request_id), owed(request_id), list(Vote.objects.values())
+    assert final["status"] == end
+    with pytest.raises(AlreadyDecided) as caught:
+        MOVES[move](request_id)
+    assert (caught.value.status, caught.value.decided_at) == (end, final["decided_at"])
+    assert caught.value.decided_by == final["decided_by"] != ""
+    assert f"already {end} by {final['decided_by']} at " in str(caught.value)
+    assert decision(request_id) == final
+    # Nobody is told again: nothing changed.
+    assert owed(request_id) == told
+    assert list(Vote.objects.values()) == votes
+    assert services.expire_overdue() == 0
+
+
+def test_a_late_vote_is_recorded_with_what_had_happened() -> None:
+    request_id = opened()
+    approve(request_id, manager("grace"))
+    for _ in range(2):
+        with pytest.raises(AlreadyDecided, match="already approved by grace"):
+            reject(request_id, manager("linus"), "too late")
+    assert entries(request_id)[3:] == ["vote.refused"]
+    assert VoteRefusal.objects.get().times == 2
+
+
+@pytest.mark.parametrize("move", ["approve", "reject", "cancel", "supersede"])
+def test_a_verb_that_meets_an_overdue_request_expires_it(move: str) -> None:
+    request_id = opened(**EVERYWHERE)
+    pass_deadline(request_id)
+    with pytest.raises(AlreadyDecided) as caught:
+        MOVES[move](request_id)
+    found = row(request_id)
+    assert (found.status, found.decided_by, caught.value.status) == (
+        *("expired", "gateway", "expired"),
+    )
+    assert found.decision_reason == "Nobody decided before the deadline."
+    assert found.superseded_by is None
+    assert not Vote.objects.exists()
+    voted = ["vote.refused"] if move in {"approve", "reject"} else []
+    assert entries(request_id) == ["request.opened", "request.expired", *voted]
+    assert owed(request_id) == {"linear": 2, "github": 2, "workflow": 1, "chat": 1}
+
+
+def test_an_overdue_request_expires_even_for_somebody_without_a_vote() -> None:
+    request_id = opened()
+    pass_deadline(request_id)
+    with pytest.raises(AlreadyDecided):
+        approve(request_id, person("nobody"))
+    assert row(request_id).status == "expired"
+
+
+def test_many_expire_exactly_as_one_by_one() -> None:
+    batch = [opened(DELETE, thread_id=f"b-{n}", **EVERYWHERE) for n in range(5)]
+    single = [opened(DELETE, thread_id=f"s-{n}", **EVERYWHERE) for n in range(5)]
+    grace = manager("grace")
+    for request_id in (batch[2], single[2]):
+        approve(request_id, grace)
+    pass_deadline(*batch)
+    assert services.expire_overdue() == 5
+    for request_id in single:
+        pass_deadline(request_id)
+        assert services.expire_overdue() == 1
+    assert [story(request_id) for request_id in batch] == [story(rid) for rid in single]
+    assert not list(broken_links())
+
+
+def story(request_id: UUID) -> Any:
+    """Everything the tables say of a request, without ids, threads and times."""
+    request = ApprovalRequest.objects.values(
+        *("status", "decided_by", "decision_reason", "rejection_reason", "approved_by")
+    ).get(pk=request_id)
+    facts = AuditEntry.objects.filter(stream=request_id).order_by("number")
+    rows = delivery_rows(request_id)
+    return (
+        request,
+        [(e.number, e.name, e.actor, e.actor_key, e.via, without_digest(e.data)) for e in facts],
+        rows,
+        all(e.at == row(request_id).decided_at for e in facts if e.name == "request.expired"),
+    )
+
+
+def without_digest(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key != "digest"}
+
+
+def delivery_rows(request_id: UUID) -> list[Any]:
+    columns = ("channel", "wanted", "done", "priority", "attempts", "gave_up_at", "lease_token")
+    return list(row(request_id).deliveries.order_by("channel").values_list(*columns))
+
+
+def test_only_what_is_overdue_expires_the_oldest_first_and_a_batch_at_a_time() -> None:
+    overdue = [opened(thread_id=f"t-{n}") for n in range(3)]
+    for request_id in overdue:
+        pass_deadline(request_id)
+    waiting, decided = opened(), opened()
+    cancel(decided)
+    assert services.expire_overdue(limit=2) == 2
+    assert [row(request_id).status for request_id in overdue] == ["expired", "expired", "pending"]
+    assert services.expire_overdue(limit=2) == 1
+    assert services.expire_overdue() == 0
+    assert (row(waiting).status, row(decided).status) == ("pending", "cancelled")
+
+
+def test_expiring_many_takes_as_many_queries_as_expiring_one(
+    django_assert_max_num_queries: Any,
+) -> None:
+    for count in (1, 30):
+        pass_deadline(*[opened(thread_id=f"{count}-{n}") for n in range(count)])
+        with django_assert_max_num_queries(11):
+            assert services.expire_overdue() == count
+
+
+@pytest.mark.parametrize(
+    ("make", "allowed"),
+    [
+        (lambda: person("ada"), True),
+        (lambda: person("op", "operators"), True),
+        (lambda: person("root", is_superuser=True), True),
+        (lambda: SYSTEM, True),
+        (lambda: manager("grace"), False),
+        (lambda: person("eve"), False),
+        (lambda: linear_actor("u", "ada", Via.LINEAR_MOVE), False),
+        # Looks like the gateway, but came from elsewhere.
+        (lambda: Actor(name="gateway", via=Via.API, key="system"), False),
+        (lambda: Actor(name="gateway", via=Via.SYSTEM), False),
+    ],
+)
+def test_who_asked_and_operators_may_cancel(make: Callable[[], Actor], allowed: bool) -> None:
+    request_id = opened(actor=person("ada"), **EVERYWHERE)
+    actor = make()
+    if not allowed:
+        with pytest.raises(NotAllowed, match="Only whoever asked"):
+            cancel(request_id, actor)
+        assert row(request_id).status == "pending"
+        assert owed(request_id)["workflow"] == 0
+        return
+    cancel(request_id, actor)
+    found = row(request_id)
+    assert (found.status, found.decided_by) == ("cancelled", actor.name)
+    assert found.decision_reason == "no longer wanted"
+    assert entries(request_id) == ["request.opened", "request.cancelled"]
+    assert owed(request_id) == {"linear": 2, "github": 2, "workflow": 1, "chat": 1}
+
+
+def test_nobody_may_cancel_the_gateway_s_own_request_by_being_nobody() -> None:
+    request_id = opened(actor=SYSTEM)
+    with pytest.raises(NotAllowed):
+        cancel(request_id, linear_actor("u", "somebody", Via.LINEAR_MOVE))
+
+
+def test_a_successor_takes_the_place_of_a_request() -> None:
+    first, second = opened(interrupt_id="i-1"), opened(DELETE, interrupt_id="i-1")
+    services.supersede_request(first, reason="The payload changed.", successor_id=second)
+    found = row(first)
+    assert (found.status, found.superseded_by_id) == ("superseded", second)
+    assert (found.decided_by, found.decision_reason) == ("gateway", "The payload changed.")
+    assert entries(first) == ["request.opened", "request.superseded"]
+    assert owed(first) == {"linear": 2, "workflow": 1, "chat": 1}
+    assert row(second).status == "pending"
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_request_that_does_not_exist_is_not_found(move: str) -> None:
+    missing = uuid4()
+    with pytest.raises(RequestNotFound, match=str(missing)):
+        MOVES[move](missing)
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["a\x00", "\ud800", "x" * 4001])
+def test_words_that_cannot_be_kept_are_refused(text: str) -> None:
+    request_id = opened()
+    grace = manager("grace")
+    with pytest.raises(InvalidInput) as caught:
+        approve(request_id, grace, comment=text)
+    assert caught.value.field == "comment"
+    with pytest.raises(InvalidInput) as caught:
+        services.cancel_request(request_id, actor=SYSTEM, reason=text)
+    assert caught.value.field == "reason"
+    assert entries(request_id) == ["request.opened"]
+
+
+@pytest.mark.parametrize("detail", [{"state": "a\x00"}, {"state": {1, 2}}, {"x": "y" * 70_000}])
+def test_details_that_cannot_be_kept_are_refused(detail: dict[str, Any]) -> None:
+    request_id = opened()
+    with pytest.raises(InvalidInput):
+        approve(request_id, manager("grace"), detail=detail)
+    assert row(request_id).status == "pending"
+
+
+def test_the_longest_words_are_kept_whole() -> None:
+    request_id = opened()
+    words = "é" * 4000
+    reject(request_id, manager("grace"), words)
+    assert row(request_id).rejection_reason == words
+
+
+def test_a_decision_makes_given_up_deliveries_due_again() -> None:
+    request_id = opened(**EVERYWHERE)
+    rows = row(request_id).deliveries
+    later = clock() + timedelta(hours=1)
+    rows.update(attempts=50, gave_up_at=clock(), not_before=later, last_error="down", done=1)
+    reject(request_id, manager("grace"))
+    for channel in ("linear", "github", "workflow", "chat"):
+        found = delivery(request_id, channel)
+        assert (found.attempts, found.gave_up_at) == (0, None)
+        assert found.not_before <= clock()

@@ -118,7 +118,7 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
                 run=run,
                 key=begin.key,
                 position=begin.position,
-                request_id=begin.request and begin.request.id,
+                request_id=begin.request.id if begin.request else None,
                 action=dict(begin.action),
                 digest=digest(begin.action),
                 attempts=0,

@@ -13,6 +13,8 @@ from agents import nodes
 from agents.roster import AGENTS
 from agents.state import WorkflowState
 
+AnyGraph = StateGraph[Any, Any, Any, Any]
+
 BUILT_IN = "workflow"
 # Raise it when nodes or the state change so that a waiting run could not go on as it was meant to.
 BUILT_IN_VERSION = "1"
@@ -24,12 +26,12 @@ class GraphSpec:
 
     name: str
     version: str
-    build: Callable[[], "StateGraph[Any, Any, Any, Any]"]
+    build: Callable[[], AnyGraph]
 
 
-def build_workflow() -> "StateGraph[Any, Any, Any, Any]":
+def build_workflow() -> AnyGraph:
     """The built-in workflow: a supervisor, six agents, and one gate before every effect."""
-    graph: StateGraph[Any, Any, Any, Any] = StateGraph(WorkflowState)
+    graph: AnyGraph = StateGraph(WorkflowState)
     graph.add_node("supervisor", nodes.supervisor)
     workers = [agent for agent in AGENTS if agent != "supervisor"]
     for agent in workers:

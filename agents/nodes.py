@@ -1,7 +1,6 @@
 """The nodes of the built-in workflow: each one plain, and only `execute` has an effect."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from langgraph.types import interrupt
@@ -13,6 +12,14 @@ from agents.templates import Step
 from approvals.services import assess_task
 
 FINISH = "finish"
+
+
+class Node(Protocol):
+    """A node of the graph: from the state to what changes in it."""
+
+    def __call__(self, state: WorkflowState) -> dict[str, Any]:
+        """What changes."""
+        ...
 
 
 def supervisor(state: WorkflowState) -> dict[str, Any]:
@@ -30,7 +37,7 @@ def next_agent(state: WorkflowState) -> str:
     return state["steps"][state["position"]]["agent"]
 
 
-def make_agent(name: str) -> Callable[[WorkflowState], dict[str, Any]]:
+def make_agent(name: str) -> Node:
     """The node of one agent: it turns its step into a proposal, and does nothing."""
 
     def propose(state: WorkflowState) -> dict[str, Any]:
@@ -50,7 +57,6 @@ def make_agent(name: str) -> Callable[[WorkflowState], dict[str, Any]]:
         )
         return {"proposal": proposal}
 
-    propose.__name__ = name
     return propose
 
 

@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -106,7 +106,7 @@ def _raise(request_ids: Sequence[UUID], names: Sequence[str]) -> None:
 
 def _hint_on_commit(names: Sequence[str]) -> None:
     for name in names:
-        transaction.on_commit(lambda name=name: hint(name), robust=True)
+        transaction.on_commit(partial(hint, name), robust=True)
 
 
 def hint(channel: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from csp.constants import NONCE, NONE, SELF
@@ -102,6 +103,7 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "django_prometheus",
+    "ninja",
     "approvals",
     "agents",
     "integrations",
@@ -236,10 +238,12 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # One line a call would bury the rest; failures are logged by whoever made the call.
+    "loggers": {"httpx": {"level": "WARNING"}},
     "root": {"handlers": ["console"], "level": os.environ.get("HITL_LOG_LEVEL", "INFO")},
 }

@@ -170,7 +170,7 @@ def _count(
     if outcome.changed:
         Vote.objects.update_or_create(
             request=row,
-            user_id=actor.user_id,
+            user_id=cast("int", actor.user_id),
             defaults={"choice": choice, "comment": comment, "via": actor.via, "cast_at": now},
         )
         data = {

@@ -5,6 +5,8 @@ from typing import Annotated, Any, TypedDict
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
+Graph = StateGraph[Any, Any, Any, Any]
+
 # What the nodes did, in order; the tests read it and clear it.
 effects: list[str] = []
 # What the nodes ask for depends on this where a test changes its mind between two runs of a node.
@@ -31,18 +33,18 @@ def _deploy(environment: str, **more: Any) -> dict[str, Any]:
     return {"done": [environment]}
 
 
-def one_interrupt() -> StateGraph:
+def one_interrupt() -> Graph:
     """Asks once, with no environment that any rule knows."""
-    graph = StateGraph(State)
+    graph: Graph = StateGraph(State)
     graph.add_node("ask", lambda _: _deploy("production", version=asked["version"]))
     graph.add_edge(START, "ask")
     graph.add_edge("ask", END)
     return graph
 
 
-def parallel_interrupts() -> StateGraph:
+def parallel_interrupts() -> Graph:
     """Asks twice at the same time; the second payload changes with `asked`."""
-    graph = StateGraph(State)
+    graph: Graph = StateGraph(State)
     graph.add_node("left", lambda _: _deploy("production", region="left"))
     graph.add_node(
         "right", lambda _: _deploy("production", region="right", version=asked["version"])
@@ -53,10 +55,10 @@ def parallel_interrupts() -> StateGraph:
     return graph
 
 
-def looping_interrupts() -> StateGraph:
+def looping_interrupts() -> Graph:
     """Asks three times in one node, with the same payload each time."""
 
-    def node(_: State) -> dict[str, Any]:
+    def node(state: State) -> dict[str, Any]:
         done = []
         for turn in range(3):
             verdict = interrupt({"operation": "deploy", "environment": "production"})
@@ -64,61 +66,61 @@ def looping_interrupts() -> StateGraph:
         effects.append("looped")
         return {"done": done}
 
-    graph = StateGraph(State)
+    graph: Graph = StateGraph(State)
     graph.add_node("loop", node)
     graph.add_edge(START, "loop")
     graph.add_edge("loop", END)
     return graph
 
 
-def nested_interrupts() -> StateGraph:
+def nested_interrupts() -> Graph:
     """Asks inside a subgraph."""
-    graph = StateGraph(State)
+    graph: Graph = StateGraph(State)
     graph.add_node("inner", one_interrupt().compile())
     graph.add_edge(START, "inner")
     graph.add_edge("inner", END)
     return graph
 
 
-def unknown_payload() -> StateGraph:
+def unknown_payload() -> Graph:
     """Asks with a payload that is no task, and holds what a database refuses."""
 
-    def node(_: State) -> dict[str, Any]:
+    def node(state: State) -> dict[str, Any]:
         verdict = interrupt(["free the \x00 penguins", {"when": {1, 2}}])
         return {"done": [verdict["status"]]}
 
-    graph = StateGraph(State)
+    graph: Graph = StateGraph(State)
     graph.add_node("ask", node)
     graph.add_edge(START, "ask")
     graph.add_edge("ask", END)
     return graph
 
 
-def needs_nobody() -> StateGraph:
+def needs_nobody() -> Graph:
     """Asks for what the rules let through, then for what they do not."""
 
-    def node(_: State) -> dict[str, Any]:
+    def node(state: State) -> dict[str, Any]:
         first = interrupt({"operation": "update_docs", "environment": "development"})
         second = interrupt({"operation": "deploy", "environment": "production"})
         return {"done": [first["decided_by"], second["decided_by"]]}
 
-    graph = StateGraph(State)
+    graph: Graph = StateGraph(State)
     graph.add_node("ask", node)
     graph.add_edge(START, "ask")
     graph.add_edge("ask", END)
     return graph
 
 
-def failing() -> StateGraph:
+def failing() -> Graph:
     """Does something, then fails."""
 
-    def node(_: State) -> dict[str, Any]:
+    def node(state: State) -> dict[str, Any]:
         effects.append("half")
         if asked.get("fail", True):
             raise ValueError("the penguins are loose")
         return {"done": ["whole"]}
 
-    graph = StateGraph(State)
+    graph: Graph = StateGraph(State)
     graph.add_node("fail", node)
     graph.add_edge(START, "fail")
     graph.add_edge("fail", END)

@@ -42,8 +42,8 @@ def spawn(
     launcher += ["--signal", death.name, "--parent", str(os.getpid())]
     if user is not None:
         launcher += ["--uid", str(user.uid), "--gid", str(user.gid)]
-        if not all(_may_enter(user, path) for path in (Path(arguments[0]), cwd or Path.cwd())):
-            launcher.append("--reach")
+        if keep := _capability(user, Path(arguments[0]), cwd or Path.cwd()):
+            launcher += ["--keep", keep]
     with (
         open(log, "ab", opener=_private) as errors,
         open(output or log, "ab", opener=_private) as printed,
@@ -98,15 +98,21 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _may_enter(user: User, path: Path) -> bool:
-    """Say whether the user may pass every folder above `path`, by the folders' modes."""
-    for folder in path.resolve().parents:
-        status = folder.stat()
-        bit = 0o001
-        if status.st_uid == user.uid:
-            bit = 0o100
-        elif status.st_gid == user.gid:
-            bit = 0o010
-        if not status.st_mode & bit:
-            return False
-    return True
+def _capability(user: User, program: Path, folder: Path) -> str | None:
+    """Return what the user needs to run the program there, with folders closed to it on the way."""
+    if not _may_pass(user, program.resolve()):
+        return "CAP_DAC_OVERRIDE"
+    above = {*program.resolve().parents, *folder.resolve().parents}
+    if not all(_may_pass(user, closed) for closed in above):
+        return "CAP_DAC_READ_SEARCH"
+    return None
+
+
+def _may_pass(user: User, path: Path) -> bool:
+    """Say whether the path's mode lets the user enter the folder or run the program."""
+    status = path.stat()
+    if status.st_uid == user.uid:
+        return bool(status.st_mode & 0o100)
+    if status.st_gid == user.gid:
+        return bool(status.st_mode & 0o010)
+    return bool(status.st_mode & 0o001)

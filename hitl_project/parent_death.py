@@ -1,6 +1,6 @@
 """Ends a process when its parent ends; run as a file, it starts any program that way.
 
-    python parent_death.py --signal SIGINT [--parent PID] [--uid N --gid N [--reach]] PROGRAM ARG...
+    parent_death.py --signal SIGINT [--parent PID] [--uid N --gid N [--keep CAP]] PROGRAM ARG...
 
 A program of its own rather than a hook between fork and exec, because Python code in a forked
 child of a process with threads may deadlock. Standard library only, so that it starts in 20 ms.
@@ -13,12 +13,12 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _CAPABILITY_VERSION_3 = 0x20080522
-# Reading and searching is all that is needed; containers often withhold it and grant overriding.
-_REACHING_CAPABILITIES = {"CAP_DAC_READ_SEARCH": 2, "CAP_DAC_OVERRIDE": 1}
+CAPABILITIES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -51,37 +51,24 @@ def _check(result: int, call: str) -> None:
         raise OSError(number, f"{call}: {os.strerror(number)}")
 
 
-def _capability_sets() -> tuple[_Header, ctypes.Array[_Sets]]:
-    header, sets = _Header(_CAPABILITY_VERSION_3, 0), (_Sets * 2)()
-    _check(_libc.capget(ctypes.byref(header), sets), "capget")
-    return header, sets
-
-
-def _become(uid: int, gid: int, *, reach: bool) -> None:
-    """Change to another user; `reach` keeps the right to pass folders closed to that user."""
-    kept = 0
-    if reach:
-        permitted = _capability_sets()[1][0].permitted
-        held = [bit for bit in _REACHING_CAPABILITIES.values() if permitted & 1 << bit]
-        if not held:
-            raise PermissionError(
-                f"User {uid} cannot enter a folder on the way, and root lacks both "
-                f"{' and '.join(_REACHING_CAPABILITIES)} here to let it pass"
-            )
-        kept = held[0]
-        _check(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl(PR_SET_KEEPCAPS)")
+def _become(uid: int, gid: int, keep: str | None) -> None:
+    """Change to another user, who keeps one of root's capabilities if `keep` names it."""
+    if keep is not None:
+        # Else the capability would not count where a program asks by access(2), as initdb does.
+        secured = _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+        _check(secured, "prctl(PR_SET_SECUREBITS), which needs CAP_SETPCAP")
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    if reach:
-        header, sets = _capability_sets()
-        mask = 1 << kept
-        sets[0] = _Sets(mask, mask, mask)
-        sets[1] = _Sets(0, 0, 0)
-        _check(_libc.capset(ctypes.byref(header), sets), "capset")
-        # Ambient, because exec by a user other than root drops every other kind.
-        raised = _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, kept, 0, 0)
-        _check(raised, "prctl(PR_CAP_AMBIENT)")
+    if keep is None:
+        return
+    mask = 1 << CAPABILITIES[keep]
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    sets = (_Sets * 2)(_Sets(mask, mask, mask), _Sets(0, 0, 0))
+    _check(_libc.capset(ctypes.byref(header), sets), f"capset({keep})")
+    # Ambient, because exec by a user other than root drops every other kind.
+    raised = _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, CAPABILITIES[keep], 0, 0)
+    _check(raised, f"prctl(PR_CAP_AMBIENT_RAISE, {keep})")
 
 
 def main(arguments: list[str]) -> None:
@@ -91,12 +78,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--parent", type=int)
     parser.add_argument("--uid", type=int)
     parser.add_argument("--gid", type=int)
-    parser.add_argument("--reach", action="store_true")
+    parser.add_argument("--keep", choices=CAPABILITIES)
     parser.add_argument("program")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     chosen = parser.parse_args(arguments)
     if chosen.uid is not None:
-        _become(chosen.uid, chosen.gid, reach=chosen.reach)
+        _become(chosen.uid, chosen.gid, chosen.keep)
     # Last, because the kernel forgets the signal when a process changes its user.
     die_with_parent(signal.Signals[chosen.signal], chosen.parent)
     os.execvp(chosen.program, [chosen.program, *chosen.arguments])  # noqa: S606

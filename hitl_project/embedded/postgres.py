@@ -181,7 +181,7 @@ class Postgres:
         if created.returncode != 0:
             children.end(created, signal.SIGTERM, signal.SIGKILL, STOP_SECONDS)
             raise EmbeddedServerError(
-                f"PostgreSQL's data could not be laid out in {START_SECONDS:.0f} s. initdb said:\n"
+                f"PostgreSQL could not prepare {self._folder}. It said:\n"
                 f"{children.last_lines(self._log)}"
             )
         password.unlink()

@@ -17,7 +17,7 @@ def spec(folder: Path, wanted: str) -> Spec:
     name, behaviour, group, stop_seconds = wanted.split(":")
     log = folder / f"{name}.log"
     standin = Path(__file__).with_name("standin.py")
-    arguments = [sys.executable, "-I", standin, name, folder / "notes", behaviour]
+    arguments = [sys.executable, "-I", str(standin), name, str(folder / "notes"), behaviour]
 
     def start() -> "subprocess.Popen[bytes]":
         return children.spawn(arguments, log=log)

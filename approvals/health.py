@@ -1,0 +1,129 @@
+"""`/healthz`, `/readyz` and `/metrics`, for whoever looks after the gateway."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from psycopg.conninfo import make_conninfo
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from approvals import outbox
+from approvals.core.events import WORKFLOW
+from approvals.metrics import TABLES
+from approvals.selectors.queue import heartbeats
+
+PATIENCE_SECONDS = 2
+FRESH_SECONDS = 30.0
+_QUEUES = {
+    "sweeps": "the sweep that beat starts",
+    "runs": "a worker for the queue runs",
+    "channels": "a worker for the queue channels",
+}
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+    """200 as long as the process answers; asks nothing else."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+    """200 where everything needed is there, else 503 with the reasons in words."""
+    checks = {"postgresql": _postgresql(), "redis": _redis()}
+    checks |= _queues() if checks["postgresql"] == "ok" else {}
+    reasons = [sentence for sentence in checks.values() if sentence != "ok"]
+    body = {"status": "not ready" if reasons else "ready", "checks": checks, "reasons": reasons}
+    return JsonResponse(body, status=503 if reasons else 200)
+
+
+@require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Every metric, as text or, where it is asked for, as OpenMetrics."""
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(encode(_Everything()), content_type=content_type)
+
+
+class _Everything(Collector):
+    """What the web processes count, then what the tables say."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _processes().collect()
+        yield from TABLES.collect()
+
+
+def _processes() -> CollectorRegistry:
+    """The counts of this process or, where several share a folder, of all of them."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def _postgresql() -> str:
+    """`ok`, or what is wrong; over a connection of its own, which a busy pool cannot delay."""
+    conninfo = make_conninfo(
+        settings.DATABASE_URL,
+        dbname=str(connection.settings_dict["NAME"]),
+        connect_timeout=PATIENCE_SECONDS,
+        tcp_user_timeout=PATIENCE_SECONDS * 1000,
+        application_name="hitl-readyz",
+    )
+    try:
+        with psycopg.connect(conninfo, autocommit=True) as own:
+            own.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return f"PostgreSQL does not answer within {PATIENCE_SECONDS} s."
+    return "ok"
+
+
+def _redis() -> str:
+    """`ok`, or what is wrong."""
+    own = Redis.from_url(
+        settings.REDIS_URL,
+        socket_connect_timeout=PATIENCE_SECONDS,
+        socket_timeout=PATIENCE_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        own.ping()
+    except RedisError:
+        return f"Redis does not answer within {PATIENCE_SECONDS} s."
+    finally:
+        own.close()
+    return "ok"
+
+
+def _queues() -> Mapping[str, str]:
+    """For each queue that has work to expect, `ok` or when it was last seen."""
+    ages = heartbeats()
+    needed = dict(_QUEUES)
+    if set(outbox.channels()) <= {WORKFLOW}:
+        # Nothing is ever sent to a queue whose channels are all off.
+        del needed["channels"]
+    return {queue: _seen(what, ages.get(queue)) for queue, what in needed.items()}
+
+
+def _seen(what: str, age_seconds: float | None) -> str:
+    if age_seconds is None:
+        return f"Never seen at work: {what}."
+    if age_seconds > FRESH_SECONDS:
+        return f"Last seen at work {age_seconds:.0f} s ago: {what}."
+    return "ok"

@@ -1,0 +1,61 @@
+"""`/events`: tells an open page which requests changed, as server-sent events."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.views.decorators.http import require_GET
+
+from approvals import live
+
+HEARTBEAT_SECONDS = 15.0
+# After that the page asks again, and whether it may is looked at again.
+LIFETIME_SECONDS = 900.0
+START_SECONDS = 5.0
+RETRY = "retry: 2000\n\n"
+
+
+@require_GET
+async def events(request: HttpRequest) -> HttpResponseBase:
+    """One `changed` event with `{"request_id": …}` for every change; 401 without a session.
+
+    The response begins once changes are being followed, so a page that reads its rows when the
+    stream opens misses nothing.
+    """
+    if not await live.let_go(lambda: request.user.is_authenticated):
+        return JsonResponse({"detail": "Log in to follow what changes."}, status=401)
+    watching = await live.watch_all(START_SECONDS)
+    if watching is None:
+        # An empty stream makes the browser try again, where an error would end it for good.
+        return _stream(_nothing())
+    return _stream(_lines(watching))
+
+
+def _stream(lines: AsyncIterator[str]) -> StreamingHttpResponse:
+    return StreamingHttpResponse(
+        lines,
+        status=HTTPStatus.OK,
+        content_type="text/event-stream; charset=utf-8",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _nothing() -> AsyncIterator[str]:
+    yield RETRY
+
+
+async def _lines(watching: live.Watch) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + LIFETIME_SECONDS
+    yield RETRY
+    while not watching.ended and loop.time() < ends_at:
+        changed = await watching.changes(HEARTBEAT_SECONDS)
+        yield (
+            "".join(
+                f"event: changed\ndata: {json.dumps({'request_id': str(stream)})}\n\n"
+                for stream in sorted(changed)
+            )
+            or ": nothing new\n\n"
+        )

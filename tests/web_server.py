@@ -1,0 +1,78 @@
+"""The gateway's own web server, as a process of its own, for tests that speak real HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.waiting import eventually
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+
+
+@dataclass
+class WebServer:
+    """One uvicorn process over a database. It ends with `stop`, which tests must call."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    log: Path
+    client: httpx.Client = field(repr=False)
+
+    @classmethod
+    def start(cls, database_url: str, log: Path, **environment: str) -> Self:
+        """Start the server on a free port, with these variables too, and wait for it to answer."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "uvicorn", "hitl_project.asgi:application"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--lifespan", "off"]
+        given = {"DATABASE_URL": database_url, "HITL_DATABASE_POOL": "1", "PORT": str(port)}
+        with log.open("ab") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own server
+                command,
+                cwd=ROOT,
+                env={**os.environ, **given, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        url = f"http://127.0.0.1:{port}"
+        client = httpx.Client(base_url=url, timeout=60.0, trust_env=False)
+        server = cls(process, url, log, client)
+        eventually(server.answers, f"the web server answers (see {log})", START_SECONDS)
+        return server
+
+    def answers(self) -> bool:
+        """Whether the process serves HTTP; fails at once where it has ended."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"The web server ended:\n{self.log.read_text()[-2000:]}")
+        try:
+            return self.client.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def call(
+        self, token: str, method: str, path: str, json: Any = None, **rest: Any
+    ) -> httpx.Response:
+        """Call the API below `/api` with a token."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.client.request(method, f"/api{path}", json=json, headers=headers, **rest)
+
+    def stop(self) -> int:
+        """Ask the server to end, wait until it has, and return its exit status."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise

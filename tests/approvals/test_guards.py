@@ -1,0 +1,232 @@
+"""What the database itself refuses, whoever writes the SQL."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from approvals import services
+from approvals.audit import SYSTEM
+from approvals.core.lifecycle import Choice
+from approvals.errors import AlreadyDecided
+from approvals.models import ApprovalRequest, AuditEntry, InboundWebhook
+from tests.approvals.scenes import manager, opened, row
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
+
+
+def run(statement: str, parameters: Sequence[object] = ()) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, list(parameters))
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def refused(statement: str, parameters: Sequence[object] = ()) -> str:
+    with pytest.raises(DatabaseError) as caught:
+        run(statement, parameters)
+    return str(caught.value)
+
+
+def change_request(change: str) -> str:
+    return f"UPDATE approval_requests SET {change} WHERE id = %s"  # noqa: S608 - the test's own
+
+
+def decided(status: str = "approved") -> UUID:
+    request_id = opened()
+    if status == "approved":
+        services.cast_vote(request_id, actor=manager("grace"), choice=Choice.APPROVE)
+    else:
+        services.cancel_request(request_id, actor=SYSTEM, reason="no")
+    return request_id
+
+
+@pytest.mark.parametrize("end", ["approved", "cancelled"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "status = 'rejected'",
+        "status = 'pending', decided_at = NULL",
+        "status = 'superseded'",
+        "decided_at = clock_timestamp()",
+        "decided_by = 'mallory'",
+        "decision_reason = 'other'",
+    ],
+)
+def test_a_final_request_cannot_be_decided_again(end: str, change: str) -> None:
+    request_id = decided(end)
+    before = ApprovalRequest.objects.values().get(pk=request_id)
+    told = refused(change_request(change), [request_id])
+    assert f"request {request_id} is already {end}" in told
+    assert ApprovalRequest.objects.values().get(pk=request_id) == before
+
+
+FROZEN: dict[str, Any] = {
+    "id": str(uuid4()),
+    "workflow_id": "other",
+    "thread_id": "other",
+    "interrupt_id": "other",
+    "task": '{"operation": "other"}',
+    "action": '{"argv": []}',
+    "digest": "0" * 64,
+    "operation": "other",
+    "environment": "other",
+    "agent_name": "other",
+    "requested_by": "other",
+    "opened_by_id": 1,
+    "risk_level": "low",
+    "matches": "[]",
+    "policy": '{"quorum": 0}',
+    "eligible": 99,
+    "created_at": "2020-01-01T00:00:00Z",
+    "expires_at": "2099-01-01T00:00:00Z",
+    "pr_number": 99,
+    "pr_url": "https://evil.example/a/b/pull/1",
+    "github_repo": "evil/fork",
+}
+
+
+@pytest.mark.parametrize("column", FROZEN)
+@pytest.mark.parametrize("final", [False, True])
+def test_what_was_frozen_at_the_opening_cannot_be_changed(column: str, final: bool) -> None:
+    request_id = decided() if final else opened()
+    told = refused(change_request(f"{column} = %s"), [FROZEN[column], request_id])
+    assert f"request {request_id} was frozen when it opened" in told
+
+
+def test_the_issue_may_be_linked_before_and_after_the_decision() -> None:
+    for request_id in (opened(), decided()):
+        run(
+            "UPDATE approval_requests SET linear_issue_id = %s, linear_issue_url = 'https://l'"
+            " WHERE id = %s",
+            [f"CHEF-{request_id.int % 1000}", request_id],
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("status = 'approved'", "decided_exactly_when_final"),
+        ("decided_at = clock_timestamp()", "decided_exactly_when_final"),
+        ("status = 'done', decided_at = clock_timestamp()", "status_is_known"),
+        ("status = 'PENDING'", "decided_exactly_when_final"),
+        ("status = '', decided_at = clock_timestamp()", "status_is_known"),
+    ],
+)
+def test_a_status_is_known_and_has_its_time(change: str, constraint: str) -> None:
+    request_id = opened()
+    assert constraint in refused(change_request(change), [request_id])
+    assert row(request_id).status == "pending"
+
+
+def test_what_follows_from_the_decision_cannot_be_written_by_hand() -> None:
+    request_id = opened()
+    for column in ("approved_at", "approved_by", "rejection_reason"):
+        told = refused(change_request(f"{column} = NULL"), [request_id])
+        assert f'column "{column}" can only be updated to DEFAULT' in told
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE approvals_auditentry SET actor = 'mallory'",
+        "UPDATE approvals_auditentry SET number = number + 1",
+        "UPDATE approvals_auditentry SET digest = digest",
+        "DELETE FROM approvals_auditentry",
+        "DELETE FROM approvals_auditentry WHERE number = 1",
+        """INSERT INTO approvals_auditentry OVERRIDING SYSTEM VALUE
+            SELECT * FROM approvals_auditentry ON CONFLICT (id) DO UPDATE SET actor = 'mallory'""",
+        """MERGE INTO approvals_auditentry a USING approvals_auditentry b ON a.id = b.id
+            WHEN MATCHED THEN DELETE""",
+    ],
+)
+def test_the_audit_log_is_only_ever_appended_to(statement: str) -> None:
+    decided()
+    before = list(AuditEntry.objects.order_by("pk").values())
+    assert "audit entries are never changed or deleted" in refused(statement)
+    assert list(AuditEntry.objects.order_by("pk").values()) == before
+
+
+def copy(table: str, **changes: str) -> str:
+    """SQL that inserts the table's only row again with some columns changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = %s"
+            " AND is_generated = 'NEVER' AND is_identity = 'NO'",
+            [table],
+        )
+        columns = [name for (name,) in cursor.fetchall()]
+    values = ", ".join(changes.get(name, name) for name in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table}"  # noqa: S608
+
+
+NEW_ID = "gen_random_uuid()"
+
+
+@pytest.mark.parametrize(
+    ("facts", "changes", "constraint"),
+    [
+        ({}, {}, "approval_requests_pkey"),
+        ({"interrupt_id": "i"}, {"id": NEW_ID}, "one_request_an_interrupt_and_digest"),
+        ({"idempotency_key": "k"}, {"id": NEW_ID}, "one_request_an_idempotency_key_of_nobody"),
+        (
+            {"idempotency_key": "k", "actor": "ada"},
+            {"id": NEW_ID},
+            "one_request_an_idempotency_key",
+        ),
+        ({}, {"id": NEW_ID, "risk_level": "'deadly'"}, "risk_level_is_known"),
+        ({}, {"id": NEW_ID, "status": "'approved'"}, "decided_exactly_when_final"),
+    ],
+)
+def test_the_same_request_cannot_stand_twice(
+    facts: dict[str, Any], changes: dict[str, str], constraint: str
+) -> None:
+    facts = {**facts, **({"actor": manager("ada")} if "actor" in facts else {})}
+    opened(**facts)
+    assert constraint in refused(copy("approval_requests", **changes))
+    assert ApprovalRequest.objects.count() == 1
+
+
+def test_two_requests_without_key_interrupt_or_issue_do_not_meet() -> None:
+    opened()
+    run(copy("approval_requests", id=NEW_ID))
+    assert ApprovalRequest.objects.count() == 2
+
+
+def test_one_issue_belongs_to_one_request() -> None:
+    opened(), opened()
+    told = refused("UPDATE approval_requests SET linear_issue_id = 'CHEF-1'")
+    assert "linear_issue_id" in told
+
+
+@pytest.mark.parametrize(
+    ("table", "constraint"),
+    [
+        ("approvals_vote", "one_vote_a_person"),
+        ("approvals_auditentry", "one_entry_a_number"),
+        ("approvals_delivery", "one_delivery_a_channel"),
+        ("approvals_inboundwebhook", "one_webhook"),
+        ("approvals_voterefusal", "one_refusal_a_kind"),
+    ],
+)
+def test_every_other_row_stands_once(table: str, constraint: str) -> None:
+    request_id = decided()
+    services.record_webhook(source="linear", delivery_id="d", body=b"{}")
+    with pytest.raises(AlreadyDecided):
+        services.cast_vote(request_id, actor=manager("late"), choice=Choice.APPROVE)
+    assert constraint in refused(copy(table))
+
+
+@pytest.mark.parametrize("columns", [{"delivery_id": "'other'"}, {"body_digest": "'other'"}])
+def test_a_webhook_is_known_by_its_id_and_by_its_body(columns: dict[str, str]) -> None:
+    services.record_webhook(source="linear", delivery_id="d", body=b"{}")
+    assert "one_webhook_a" in refused(copy("approvals_inboundwebhook", **columns))
+    run(copy("approvals_inboundwebhook", delivery_id="'o'", body_digest="'o'"))
+    assert InboundWebhook.objects.count() == 2
+
+
+def test_an_account_that_voted_cannot_be_deleted() -> None:
+    decided()
+    run("DELETE FROM auth_user_groups")
+    assert "approvals_vote" in refused("DELETE FROM auth_user")

@@ -93,7 +93,7 @@ def retry_after(response: httpx.Response) -> float | None:
 
 
 def _excerpt(response: httpx.Response) -> str:
-    text = " ".join(response.text.split())[:200]
+    text = " ".join(response.text.split())[:200].rstrip(".")
     return f": {text}" if text else ""
 
 

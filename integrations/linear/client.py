@@ -13,7 +13,7 @@ from django.conf import settings
 from approvals.core.events import ChannelError
 from integrations import http
 from integrations.linear import documents
-from integrations.linear.issue import Issue, Person, parse_issue
+from integrations.linear.issue import Issue, Person, Webhook, parse_issue
 
 PARTY = "Linear"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
@@ -56,6 +56,14 @@ class LinearClient:
         options = {} if timeout_seconds is None else {"timeout": timeout_seconds}
         node = self._call(documents.VIEWER, {}, **options)["viewer"]
         return Person(node["id"], node["name"])
+
+    def webhooks(self) -> list[Webhook]:
+        """The workspace's webhooks; Linear shows them to administrators only."""
+        nodes = self._call(documents.WEBHOOKS, {})["webhooks"]["nodes"]
+        return [
+            Webhook(node["url"] or "", node["enabled"], frozenset(node["resourceTypes"]))
+            for node in nodes
+        ]
 
     def team(self, key: str) -> tuple[str, Mapping[str, str]] | None:
         """A team's UUID and its states by name, or None where no team has this key."""

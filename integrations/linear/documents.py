@@ -41,6 +41,8 @@ _COMMENTS = """
 
 VIEWER = "query Viewer { viewer { id name email } }"
 
+WEBHOOKS = "query Webhooks { webhooks(first: 100) { nodes { url enabled resourceTypes } } }"
+
 TEAM = f"""
 query Team($key: String!) {{
   teams(filter: {{ key: {{ eq: $key }} }}, first: 1) {{ nodes {{ id key name }} }}

@@ -18,6 +18,15 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """A webhook of the workspace; `events` are the kinds of entities it tells of."""
+
+    url: str
+    enabled: bool
+    events: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Move:
     """One history entry that changed the state of an issue.
 

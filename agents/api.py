@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Router, Schema
+from ninja import Status as Answer
 from pydantic import ConfigDict, Field, StrictInt, StrictStr, StringConstraints
 
 from agents import services
@@ -96,11 +97,12 @@ class RunItem(Schema):
 
 
 @router.post("", response={202: StartedAnswer, _PROBLEMS: Problem}, summary="Start a workflow")
-def start(request: ApiCall, body: StartBody) -> tuple[int, dict[str, Any]]:
+def start(request: ApiCall, body: StartBody) -> Answer[Any]:
     """Record a run; a worker starts it, and it waits wherever people must decide."""
     actor = actor_of(request, Ability.START)
     run = services.start_run(actor=actor, **body.dict())
-    return 202, {"workflow_id": run.pk, "thread_id": run.thread_id, "status": run.status}
+    body_of_202 = {"workflow_id": run.pk, "thread_id": run.thread_id, "status": run.status}
+    return Answer(202, body_of_202)
 
 
 @router.get(

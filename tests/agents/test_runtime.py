@@ -1,22 +1,20 @@
 """Runs of graphs, turn by turn: each interrupt gets its own approval, and each answer its own."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from django.contrib.auth.models import Group, User
 from django.db import connection
 
 from agents import runtime, services
 from agents.models import Execution, Run
 from approvals import outbox
 from approvals.actors import user_actor
-from approvals.core.lifecycle import Choice, Via
-from approvals.models import ApprovalRequest, AuditEntry, Delivery
-from approvals.services import cast_vote
+from approvals.core.lifecycle import Actor, Choice, Via
+from approvals.models import AuditEntry, Delivery
 from tests.agents import graphs_of_others as others
+from tests.agents.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,51 +33,8 @@ GRAPHS = {
 
 
 @pytest.fixture(autouse=True)
-def _world(settings: Any) -> Iterator[None]:
-    settings.HITL_CHANNELS = ["integrations.workflow.WorkflowChannel"]
+def _graphs(settings: Any) -> None:
     settings.HITL_GRAPHS = GRAPHS
-    outbox.channels.cache_clear()
-    others.effects.clear()
-    others.asked.clear()
-    others.asked["version"] = "v1"
-    yield
-    runtime.disconnect()
-    outbox.channels.cache_clear()
-
-
-@pytest.fixture
-def requester() -> User:
-    return User.objects.create_user("rosa", "rosa@example.com")
-
-
-@pytest.fixture
-def approver() -> User:
-    user = User.objects.create_user("ada", "ada@example.com")
-    user.groups.add(Group.objects.create(name="release-managers"))
-    return user
-
-
-def start(requester: User, workflow: str, **task: Any) -> Run:
-    """Start a run and give it its first turn."""
-    task = {"operation": "deploy", "environment": "production", **task}
-    run = services.start_run(actor=user_actor(requester, Via.API), workflow=workflow, task=task)
-    turn()
-    run.refresh_from_db()
-    return run
-
-
-def turn() -> None:
-    """Do all the work that is owed to runs, as a worker would."""
-    for _ in range(50):
-        if not (services.advance_next() or outbox.deliver_next("workflow")):
-            return
-    raise AssertionError("the work never ends")
-
-
-def decide(request: ApprovalRequest, user: User, choice: Choice = Choice.APPROVE) -> None:
-    """Vote and let the run go on."""
-    cast_vote(request.pk, actor=user_actor(user, Via.WEB), choice=choice, comment="because")
-    turn()
 
 
 def done(run: Run) -> list[str]:
@@ -90,186 +45,162 @@ def done(run: Run) -> list[str]:
     return said
 
 
-def pending(run: Run) -> list[ApprovalRequest]:
-    rows = ApprovalRequest.objects.filter(workflow_id=str(run.pk), status="pending")
-    return list(rows.order_by("created_at"))
-
-
-def test_a_graph_that_knows_nothing_of_this_project_gets_its_approval(
-    requester: User, approver: User
-) -> None:
-    run = start(requester, "one_interrupt")
-    (request,) = pending(run)
+def test_a_graph_that_knows_nothing_of_this_project_gets_its_approval(worker: Worker) -> None:
+    run = worker.start("one_interrupt")
+    (request,) = worker.pending(run)
     assert run.status == "waiting"
     assert request.risk_level == "critical"
     assert request.task == {"operation": "deploy", "environment": "production", "version": "v1"}
     assert request.action is None
-    decide(request, approver)
+    worker.decide(request)
     assert done(run) == ["production"]
     assert run.status == "completed"
     assert others.effects == ["production"]
 
 
-def test_a_rejection_reaches_the_graph_and_ends_the_run_as_rejected(
-    requester: User, approver: User
-) -> None:
-    run = start(requester, "one_interrupt")
-    decide(pending(run)[0], approver, Choice.REJECT)
+def test_a_rejection_reaches_the_graph_and_ends_the_run_as_rejected(worker: Worker) -> None:
+    run = worker.start("one_interrupt")
+    worker.decide(worker.pending(run)[0], Choice.REJECT)
     assert done(run) == ["production: rejected"]
     assert run.status == "rejected"
     assert others.effects == []
 
 
-def test_parallel_interrupts_are_answered_one_by_one(requester: User, approver: User) -> None:
-    run = start(requester, "parallel_interrupts")
-    left, right = sorted(pending(run), key=lambda row: row.task["region"])
-    decide(right, approver)
+def test_parallel_interrupts_are_answered_one_by_one(worker: Worker) -> None:
+    run = worker.start("parallel_interrupts")
+    left, right = sorted(worker.pending(run), key=lambda row: row.task["region"])
+    worker.decide(right)
     run.refresh_from_db()
     assert run.status == "waiting"
     assert others.effects == ["production"]
-    assert [row.pk for row in pending(run)] == [left.pk]
-    decide(left, approver, Choice.REJECT)
+    assert [row.pk for row in worker.pending(run)] == [left.pk]
+    worker.decide(left, Choice.REJECT)
     assert sorted(done(run)) == ["production", "production: rejected"]
     assert others.effects == ["production"]
 
 
-def test_each_turn_of_a_loop_in_one_node_asks_anew(requester: User, approver: User) -> None:
-    run = start(requester, "looping_interrupts")
+def test_each_turn_of_a_loop_in_one_node_asks_anew(worker: Worker) -> None:
+    run = worker.start("looping_interrupts")
     seen: set[UUID] = set()
     for choice in (Choice.APPROVE, Choice.REJECT, Choice.APPROVE):
-        (request,) = pending(run)
+        (request,) = worker.pending(run)
         assert request.pk not in seen
         seen.add(request.pk)
-        decide(request, approver, choice)
+        worker.decide(request, choice)
     assert done(run) == ["0: approved", "1: rejected", "2: approved"]
     assert others.effects == ["looped"]
 
 
 def test_a_redelivered_verdict_does_not_answer_the_next_interrupt_of_the_same_node(
-    requester: User, approver: User
+    worker: Worker,
 ) -> None:
-    run = start(requester, "looping_interrupts")
-    (first,) = pending(run)
-    decide(first, approver)
-    (second,) = pending(run)
+    run = worker.start("looping_interrupts")
+    (first,) = worker.pending(run)
+    worker.decide(first)
+    (second,) = worker.pending(run)
     for _ in range(3):
         outbox.nudge(first.pk, "workflow")
-        turn()
-    assert [row.pk for row in pending(run)] == [second.pk]
+        worker.turn()
+    assert [row.pk for row in worker.pending(run)] == [second.pk]
     run.refresh_from_db()
     assert run.status == "waiting"
 
 
-def test_an_interrupt_in_a_subgraph_gets_its_approval(requester: User, approver: User) -> None:
-    run = start(requester, "nested_interrupts")
-    decide(pending(run)[0], approver)
+def test_an_interrupt_in_a_subgraph_gets_its_approval(worker: Worker) -> None:
+    run = worker.start("nested_interrupts")
+    worker.decide(worker.pending(run)[0])
     run.refresh_from_db()
     assert run.status == "completed"
     assert others.effects == ["production"]
 
 
-def test_a_payload_that_is_no_task_is_an_unknown_high_risk_operation(
-    requester: User, approver: User
-) -> None:
-    approver.groups.add(Group.objects.create(name="platform"))
-    run = start(requester, "unknown_payload")
-    (request,) = pending(run)
+def test_a_payload_that_is_no_task_is_an_unknown_high_risk_operation(worker: Worker) -> None:
+    run = worker.start("unknown_payload")
+    (request,) = worker.pending(run)
     assert (request.operation, request.risk_level) == ("unknown", "high")
     assert request.task["payload"][0] == "free the \N{REPLACEMENT CHARACTER} penguins"
-    decide(request, approver)
+    worker.decide(request)
     run.refresh_from_db()
     assert run.status == "completed"
 
 
-def test_what_the_rules_let_through_is_answered_at_once(requester: User, approver: User) -> None:
-    run = start(requester, "needs_nobody")
-    (request,) = pending(run)
+def test_what_the_rules_let_through_is_answered_at_once(worker: Worker) -> None:
+    run = worker.start("needs_nobody")
+    (request,) = worker.pending(run)
     assert request.environment == "production"
-    decide(request, approver)
+    worker.decide(request)
     assert done(run) == ["rules", "ada"]
 
 
-def test_a_payload_that_changed_while_it_waited_supersedes_the_request(
-    requester: User, approver: User
-) -> None:
-    run = start(requester, "parallel_interrupts")
-    left, right = sorted(pending(run), key=lambda row: row.task["region"])
+def test_a_payload_that_changed_while_it_waited_supersedes_the_request(worker: Worker) -> None:
+    run = worker.start("parallel_interrupts")
+    left, right = sorted(worker.pending(run), key=lambda row: row.task["region"])
     others.asked["version"] = "v2"
-    decide(left, approver)
+    worker.decide(left)
     right.refresh_from_db()
     assert right.status == "superseded"
-    (successor,) = pending(run)
+    (successor,) = worker.pending(run)
     assert successor.task["version"] == "v2"
     assert right.superseded_by_id == successor.pk
 
 
-def test_a_payload_that_changed_after_its_approval_is_not_executed(
-    requester: User, approver: User
-) -> None:
-    run = start(requester, "parallel_interrupts")
-    left, right = sorted(pending(run), key=lambda row: row.task["region"])
+def test_a_payload_that_changed_after_its_approval_is_not_executed(worker: Worker) -> None:
+    run = worker.start("parallel_interrupts")
+    left, right = sorted(worker.pending(run), key=lambda row: row.task["region"])
     others.asked["version"] = "v2"
     # Both are approved before either verdict is delivered; the left one makes the right one run
     # again, which now asks for another version.
     for request in (left, right):
-        cast_vote(request.pk, actor=user_actor(approver, Via.WEB), choice=Choice.APPROVE)
+        worker.vote(request)
     Delivery.objects.filter(request=right).update(priority=9)
-    turn()
+    worker.turn()
     assert others.effects == ["production"]
-    (successor,) = pending(run)
+    (successor,) = worker.pending(run)
     assert successor.task["version"] == "v2"
     assert AuditEntry.objects.filter(stream=right.pk, name="request.resume_refused").exists()
 
 
-def test_a_graph_that_fails_needs_a_person_and_is_never_retried_in_silence(
-    requester: User, approver: User
-) -> None:
-    run = start(requester, "failing")
-    turn()
+def test_a_graph_that_fails_needs_a_person_and_is_never_retried_in_silence(worker: Worker) -> None:
+    run = worker.start("failing")
+    worker.turn()
     assert run.status == "needs_attention"
     assert "the penguins are loose" in run.attention
     assert others.effects == ["half"]
 
 
-def test_a_persons_word_lets_a_failed_graph_go_on(requester: User, approver: User) -> None:
-    run = start(requester, "failing")
-    approver.groups.add(Group.objects.create(name="operators"))
+def test_a_persons_word_lets_a_failed_graph_go_on(worker: Worker, operator: Actor) -> None:
+    run = worker.start("failing")
     others.asked["fail"] = False
-    services.settle_run(
-        run.pk, "retry", actor=user_actor(approver, Via.WEB), reason="The penguins are back."
-    )
-    turn()
+    services.settle_run(run.pk, "retry", actor=operator, reason="The penguins are back.")
+    worker.turn()
     run.refresh_from_db()
     assert run.status == "completed"
     assert others.effects == ["half", "half"]
 
 
 def test_a_new_version_of_a_graph_stops_a_waiting_run_loudly(
-    requester: User, approver: User, settings: Any
+    worker: Worker, operator: Actor, settings: Any
 ) -> None:
-    run = start(requester, "one_interrupt")
+    run = worker.start("one_interrupt")
     settings.HITL_GRAPHS = {"one_interrupt": (GRAPHS["one_interrupt"][0], "2")}
-    decide(pending(run)[0], approver)
+    worker.decide(worker.pending(run)[0])
     run.refresh_from_db()
     assert run.status == "needs_attention"
     assert "version 1" in run.attention
     assert others.effects == []
     # The old release comes back, and a person lets the run go on: the verdict still reaches it.
     settings.HITL_GRAPHS = GRAPHS
-    approver.groups.add(Group.objects.create(name="operators"))
-    services.settle_run(run.pk, "retry", actor=user_actor(approver, Via.WEB), reason="Rolled back.")
-    turn()
+    services.settle_run(run.pk, "retry", actor=operator, reason="Rolled back.")
+    worker.turn()
     run.refresh_from_db()
     assert run.status == "completed"
     assert others.effects == ["production"]
 
 
-def test_a_decision_while_the_thread_is_busy_waits_its_turn(
-    requester: User, approver: User
-) -> None:
-    run = start(requester, "one_interrupt")
-    (request,) = pending(run)
-    cast_vote(request.pk, actor=user_actor(approver, Via.WEB), choice=Choice.APPROVE)
+def test_a_decision_while_the_thread_is_busy_waits_its_turn(worker: Worker) -> None:
+    run = worker.start("one_interrupt")
+    (request,) = worker.pending(run)
+    worker.vote(request)
 
     with psycopg.connect(**runtime.address(connection), autocommit=True) as other:
         other.execute(
@@ -280,26 +211,26 @@ def test_a_decision_while_the_thread_is_busy_waits_its_turn(
         assert (row.done, row.attempts, row.lease_token) == (row.wanted - 1, 0, None)
         assert others.effects == []
     outbox.wake_thread(run.thread_id)
-    turn()
+    worker.turn()
     assert others.effects == ["production"]
 
 
-def test_twelve_resumes_of_one_approval_are_one(requester: User, approver: User) -> None:
-    run = start(requester, "one_interrupt")
-    (request,) = pending(run)
-    decide(request, approver)
+def test_twelve_resumes_of_one_approval_are_one(worker: Worker) -> None:
+    run = worker.start("one_interrupt")
+    (request,) = worker.pending(run)
+    worker.decide(request)
     for _ in range(12):
         outbox.nudge(request.pk, "workflow")
-        turn()
+        worker.turn()
     assert others.effects == ["production"]
     assert Execution.objects.count() == 0
 
 
-def test_cancelling_a_run_ends_what_it_waited_for(requester: User, approver: User) -> None:
-    run = start(requester, "one_interrupt")
-    (request,) = pending(run)
-    services.cancel_run(run.pk, actor=user_actor(requester, Via.API), reason="Not today.")
-    turn()
+def test_cancelling_a_run_ends_what_it_waited_for(worker: Worker) -> None:
+    run = worker.start("one_interrupt")
+    (request,) = worker.pending(run)
+    services.cancel_run(run.pk, actor=user_actor(worker.requester, Via.API), reason="Not today.")
+    worker.turn()
     request.refresh_from_db()
     run.refresh_from_db()
     assert (request.status, run.status) == ("cancelled", "cancelled")

@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from types import FrameType
 from typing import TypeVar
 from uuid import UUID
@@ -43,13 +44,14 @@ T = TypeVar("T")
 class Watch:
     """One client's view of what changes; `stream` None watches everything.
 
-    It counts from the moment it is made, so make it first and read the rows afterwards. It ends
-    when nobody holds it any more.
+    It counts from the moment it is made, so make it first and read the rows afterwards. Close it
+    in the end; one that nobody holds any more counts as closed.
     """
 
     def __init__(self, stream: UUID | None) -> None:
         self.stream = stream
         self.ended = False
+        self.closed = False
         self._changed: set[UUID] = set()
         self._woken = asyncio.Event()
 
@@ -63,6 +65,10 @@ class Watch:
     def wake(self) -> None:
         """Wake the client whatever it watches, so that it reads again."""
         self._woken.set()
+
+    def close(self) -> None:
+        """The client has what it waited for, or went away."""
+        self.closed = True
 
     def end(self) -> None:
         """Tell the client that the server stops."""
@@ -130,9 +136,13 @@ class Poller:
 
     def watch(self, stream: UUID | None) -> Watch:
         """A new watch."""
-        watch = Watch(stream)
-        self._watches.add(watch)
-        return watch
+        made = Watch(stream)
+        self._watches.add(made)
+        return made
+
+    def _open(self) -> list[Watch]:
+        """The watches that are still held and not closed."""
+        return [one for one in list(self._watches) if not one.closed]
 
     async def started(self, seconds: float) -> bool:
         """Wait until entries are being read; False if the database does not answer in time."""
@@ -145,13 +155,13 @@ class Poller:
 
     def end(self) -> None:
         """Let every waiting client go; the server stops."""
-        for watch in list(self._watches):
-            watch.end()
+        for one in self._open():
+            one.end()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while self._watches:
+            while self._open():
                 await self._follow()
         finally:
             _pollers.pop(loop, None)
@@ -159,12 +169,12 @@ class Poller:
     async def _follow(self) -> None:
         """Read over one connection until nobody watches, and again over a new one if it breaks."""
         pause = POLL_SECONDS
-        while self._watches:
+        while self._open():
             try:
                 async with await psycopg.AsyncConnection.connect(
                     self._conninfo, autocommit=True
                 ) as own:
-                    while self._watches:
+                    while self._open():
                         async with asyncio.timeout(ANSWER_SECONDS):
                             await self._look(own)
                         pause = POLL_SECONDS
@@ -185,14 +195,14 @@ class Poller:
             )
             self._started.set()
             # What happened before this moment was not seen: everybody reads again.
-            for watch in list(self._watches):
-                watch.wake()
+            for one in self._open():
+                one.wake()
             return
         gaps = self._reader.gaps(now)
         rows = await (await own.execute(_NEW, [self._reader.highest, gaps, BATCH])).fetchall()
         if streams := self._reader.take(rows, now):
-            for watch in list(self._watches):
-                watch.tell(streams)
+            for one in self._open():
+                one.tell(streams)
 
 
 _pollers: dict[asyncio.AbstractEventLoop, Poller] = {}
@@ -261,13 +271,13 @@ async def read_until(
     """
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + seconds
-    watching = watch(stream)
-    while True:
-        value = await let_go(read)
-        left = min(patience(value), ends_at - loop.time())
-        if left <= 0 or watching.ended:
-            return value
-        await watching.changes(left)
+    with closing(watch(stream)) as watching:
+        while True:
+            value = await let_go(read)
+            left = min(patience(value), ends_at - loop.time())
+            if left <= 0 or watching.ended:
+                return value
+            await watching.changes(left)
 
 
 async def let_go(read: Callable[[], T]) -> T:

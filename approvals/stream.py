@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from http import HTTPStatus
+from contextlib import closing
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.http import require_GET
@@ -36,7 +37,6 @@ async def events(request: HttpRequest) -> HttpResponseBase:
 def _stream(lines: AsyncIterator[str]) -> StreamingHttpResponse:
     return StreamingHttpResponse(
         lines,
-        status=HTTPStatus.OK,
         content_type="text/event-stream; charset=utf-8",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -49,13 +49,12 @@ async def _nothing() -> AsyncIterator[str]:
 async def _lines(watching: live.Watch) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + LIFETIME_SECONDS
-    yield RETRY
-    while not watching.ended and loop.time() < ends_at:
-        changed = await watching.changes(HEARTBEAT_SECONDS)
-        yield (
-            "".join(
-                f"event: changed\ndata: {json.dumps({'request_id': str(stream)})}\n\n"
-                for stream in sorted(changed)
-            )
-            or ": nothing new\n\n"
-        )
+    with closing(watching):
+        yield RETRY
+        while not watching.ended and loop.time() < ends_at:
+            changed = await watching.changes(HEARTBEAT_SECONDS)
+            yield "".join(map(_event, sorted(changed))) or ": nothing new\n\n"
+
+
+def _event(stream: UUID) -> str:
+    return f"event: changed\ndata: {json.dumps({'request_id': str(stream)})}\n\n"

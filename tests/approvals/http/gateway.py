@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse
 from django.test import Client
 
 from approvals import services
@@ -48,19 +47,32 @@ def make_people() -> People:
     )
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the API answered."""
+
+    status_code: int
+    content: bytes
+
+    def json(self) -> Any:
+        """The body, which must be JSON."""
+        return json.loads(self.content)
+
+
 class Api:
     """Calls the API in this process."""
 
     def __init__(self) -> None:
         self.client = Client()
 
-    def call(self, token: str, method: str, path: str, data: Any = None) -> HttpResponse:
+    def call(self, token: str, method: str, path: str, data: Any = None) -> Answer:
         """Call below `/api`; bytes are sent as they are, anything else as JSON."""
         raw = data if isinstance(data, bytes) else b"" if data is None else json.dumps(data)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return self.client.generic(  # type: ignore[return-value]
+        response = self.client.generic(
             method, f"/api{path}", raw, content_type="application/json", headers=headers
         )
+        return Answer(response.status_code, response.content)
 
     def open(self, token: str, task: dict[str, Any] = DEPLOY, **changes: Any) -> str:
         """Open a request and return its id."""

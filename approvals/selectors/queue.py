@@ -4,12 +4,12 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from approvals.core import lifecycle
+from approvals.core import intake, lifecycle
 from approvals.core.lifecycle import Actor, Choice, Refused, Status
 from approvals.core.risk import Risk
 from approvals.errors import InvalidInput
@@ -109,6 +109,9 @@ def heartbeats() -> dict[str, float]:
 
 
 def _filtered(filters: Mapping[str, str | None]) -> QuerySet[ApprovalRequest]:
+    for field, value in filters.items():
+        if value and (fault := intake.text_fault(value, 200)) is not None:
+            raise InvalidInput(field, f"{field} {fault}.")
     rows = ApprovalRequest.objects.all()
     if status := filters.get("status"):
         rows = _with_status(rows, status)
@@ -143,7 +146,10 @@ def _encoded(row: ApprovalRequest) -> str:
 
 def _decoded(cursor: str) -> tuple[datetime, UUID]:
     try:
-        created_at, request_id = base64.urlsafe_b64decode(cursor).decode().rsplit(" ", 1)
-        return datetime.fromisoformat(created_at), UUID(request_id)
-    except (ValueError, binascii.Error, UnicodeDecodeError) as error:
+        text, request_id = base64.urlsafe_b64decode(cursor).decode().rsplit(" ", 1)
+        created_at = datetime.fromisoformat(text)
+        if created_at.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return created_at.astimezone(UTC), UUID(request_id)
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise InvalidInput("cursor", "The cursor is not one that this API gave out.") from error

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from approvals import outbox
-from approvals.core import lifecycle
+from approvals.core import intake, lifecycle
 from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Actor, Refused, Status
 from approvals.errors import RequestNotFound
@@ -39,7 +39,9 @@ def find_for_linear(reference: str) -> UUID | None:
     try:
         rows = ApprovalRequest.objects.filter(pk=UUID(reference))
     except ValueError:
-        rows = ApprovalRequest.objects.filter(linear_issue_id=reference[:60].upper())
+        if intake.text_fault(reference, 60) is not None:
+            return None
+        rows = ApprovalRequest.objects.filter(linear_issue_id=reference.strip().upper())
     return rows.values_list("pk", flat=True).first()
 
 

@@ -1,0 +1,357 @@
+"""What lists and look-ups show, at a cost that does not grow with what they show."""
+
+import base64
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from approvals import outbox, services
+from approvals.audit import SYSTEM
+from approvals.core.lifecycle import Choice, Reason, Status
+from approvals.errors import InvalidInput, RequestNotFound
+from approvals.models import ApprovalRequest, Delivery
+from approvals.selectors import queue, request
+from tests.approvals.channels import Notebook
+from tests.approvals.scenes import (
+    DELETE,
+    DEPLOY,
+    MIGRATE,
+    manager,
+    opened,
+    pass_deadline,
+    person,
+    row,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
+ODD = {"operation": "launch", "environment": "staging"}
+
+
+def ids(rows: Any) -> list[UUID]:
+    return [found.pk for found in rows]
+
+
+def decided(task: dict[str, Any] | None = None) -> UUID:
+    request_id = opened(task)
+    services.cancel_request(request_id, actor=SYSTEM, reason="no")
+    return request_id
+
+
+def filled(count: int) -> None:
+    """As many requests as asked for, each with votes, half of them decided."""
+    voters = [manager("grace"), manager("linus")]
+    for number in range(count):
+        request_id = opened(DELETE, thread_id=f"t-{number}", actor=person("ada"))
+        services.cast_vote(request_id, actor=voters[0], choice=Choice.APPROVE)
+        if number % 2:
+            services.cast_vote(request_id, actor=voters[1], choice=Choice.APPROVE)
+
+
+LISTS: dict[str, Callable[[], object]] = {
+    "all": lambda: queue.list_requests({}).rows,
+    "a page further": lambda: queue.list_requests(
+        {}, cursor=queue.list_requests({}, limit=1).next_cursor
+    ),
+    "waiting": lambda: [r.snapshot().approvals for r in queue.list_waiting({})],
+    "waiting for me": lambda: queue.waiting_for(SYSTEM, {}, outbox.clock()),
+    "decided": lambda: queue.list_decided({}),
+    "seen": queue.recently_seen,
+    "statuses of a workflow": lambda: request.statuses_of_workflow("w-1"),
+    "pending for a channel": lambda: request.pending_for_channel("linear", 100, None),
+    "one": lambda: request.get_request(ApprovalRequest.objects.values_list("pk", flat=True)[0]),
+}
+
+
+def test_a_list_of_thirty_takes_as_many_queries_as_a_list_of_one() -> None:
+    counts: dict[str, list[int]] = {name: [] for name in LISTS}
+    for more in (2, 28):
+        filled(more)
+        Delivery.objects.update(told=1)
+        for name, read in LISTS.items():
+            with CaptureQueriesContext(connection) as captured:
+                read()
+            counts[name].append(len(captured))
+    for name, (few, many) in counts.items():
+        assert few == many <= 4, name
+
+
+def test_the_newest_come_first_and_pages_join_without_gaps_or_repeats() -> None:
+    made = [opened(thread_id=f"t-{number}") for number in range(7)]
+    seen: list[UUID] = []
+    cursor, pages = "", 0
+    while True:
+        page = queue.list_requests({}, cursor=cursor, limit=3)
+        seen += ids(page.rows)
+        pages += 1
+        if not page.next_cursor:
+            break
+        cursor = page.next_cursor
+        # What opens while somebody reads does not shift the pages.
+        opened(thread_id=f"later-{pages}")
+    assert seen == made[::-1]
+    assert pages == 3
+
+
+def test_a_page_that_is_exactly_full_is_the_last() -> None:
+    made = [opened(thread_id=f"t-{number}") for number in range(3)]
+    page = queue.list_requests({}, limit=3)
+    assert (ids(page.rows), page.next_cursor) == (made[::-1], "")
+    assert queue.list_requests({"status": "approved"}).rows == []
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "é",
+        "====",
+        base64.urlsafe_b64encode(b"\xff\xfe x").decode(),
+        base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00").decode(),
+        base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 nobody").decode(),
+        base64.urlsafe_b64encode(f"2026-01-01T00:00:00 {uuid4()}".encode()).decode(),
+        base64.urlsafe_b64encode(f"0001-01-01T00:00:00+14:00 {uuid4()}".encode()).decode(),
+        base64.urlsafe_b64encode(f"9999-12-31T23:59:59-14:00 {uuid4()}".encode()).decode(),
+    ],
+)
+def test_a_cursor_that_was_not_given_out_is_refused(cursor: str) -> None:
+    opened()
+    with pytest.raises(InvalidInput) as caught:
+        queue.list_requests({}, cursor=cursor)
+    assert caught.value.field == "cursor"
+
+
+def test_a_cursor_for_any_moment_is_harmless() -> None:
+    opened()
+    far = base64.urlsafe_b64encode(f"0001-01-01T00:00:00+00:00 {uuid4()}".encode()).decode()
+    assert queue.list_requests({}, cursor=far).rows == []
+
+
+def test_filters_narrow_the_list() -> None:
+    deploy = opened(DEPLOY)
+    migrate = opened(MIGRATE, agent_name="infrastructure", workflow_id="w-2")
+    gone = decided(ODD)
+    for filters, expected in (
+        ({}, [gone, migrate, deploy]),
+        ({"status": "pending"}, [migrate, deploy]),
+        ({"status": "cancelled"}, [gone]),
+        ({"risk_level": "critical"}, [deploy]),
+        ({"agent": "infrastructure"}, [migrate]),
+        ({"environment": "staging"}, [gone, migrate]),
+        ({"operation": "launch"}, [gone]),
+        ({"workflow_id": "w-2"}, [migrate]),
+        ({"status": "pending", "environment": "staging"}, [migrate]),
+        ({"status": None, "agent": ""}, [gone, migrate, deploy]),
+        ({"environment": "stag%"}, []),
+    ):
+        assert ids(queue.list_requests(filters).rows) == expected, filters
+
+
+@pytest.mark.parametrize(
+    ("filters", "field"),
+    [
+        ({"status": "done"}, "status"),
+        ({"status": "PENDING"}, "status"),
+        ({"risk_level": "deadly"}, "risk_level"),
+        ({"agent": "a\x00"}, "agent"),
+        ({"environment": "\ud800"}, "environment"),
+        ({"operation": "\x00"}, "operation"),
+        ({"workflow_id": "x" * 201}, "workflow_id"),
+    ],
+)
+def test_a_filter_that_cannot_be_is_refused_by_name(filters: dict[str, str], field: str) -> None:
+    for read in (queue.list_requests, queue.list_decided):
+        with pytest.raises(InvalidInput) as caught:
+            read(filters)
+        assert caught.value.field == field
+
+
+def test_what_is_overdue_reads_as_expired_before_the_sweep_has_been() -> None:
+    overdue, waiting = opened(), opened()
+    pass_deadline(overdue)
+    assert row(overdue).status == "pending"
+    assert request.shown_status(row(overdue)) is Status.EXPIRED
+    assert request.shown_status(row(waiting)) is Status.PENDING
+    assert ids(queue.list_requests({"status": "pending"}).rows) == [waiting]
+    assert ids(queue.list_requests({"status": "expired"}).rows) == [overdue]
+    assert ids(queue.list_waiting({})) == [waiting]
+    assert ids(queue.list_decided({})) == [overdue]
+    assert [found["status"] for found in request.statuses_of_workflow("w-1")] == [
+        *("expired", "pending")
+    ]
+    refused = request.why_not(row(overdue), manager("grace"))
+    assert refused is not None
+    assert refused.reason is Reason.EXPIRED
+
+
+def test_the_moment_of_the_deadline_reads_as_expired() -> None:
+    found = row(opened())
+    just = timedelta(microseconds=1)
+    assert request.status_at(found, found.expires_at - just) is Status.PENDING
+    assert request.status_at(found, found.expires_at) is Status.EXPIRED
+
+
+def test_what_waits_is_ordered_by_harm_and_then_by_deadline() -> None:
+    medium, high, critical, delete = (
+        *(opened(MIGRATE), opened(ODD), opened(DEPLOY)),
+        opened(DELETE),
+    )
+    assert ids(queue.list_waiting({})) == [critical, delete, high, medium]
+    assert ids(queue.list_waiting({"risk_level": "high"})) == [high]
+    assert ids(queue.list_waiting({}, limit=1)) == [critical]
+    assert ids(queue.list_waiting({"status": "approved"})) == [critical, delete, high, medium]
+
+
+def test_what_was_decided_last_comes_first() -> None:
+    first, second, third = decided(), opened(), decided()
+    services.cancel_request(second, actor=SYSTEM, reason="no")
+    opened()
+    assert ids(queue.list_decided({})) == [second, third, first]
+    assert ids(queue.list_decided({}, limit=1)) == [second]
+
+
+def test_each_person_sees_what_waits_for_them() -> None:
+    asked, voted, free = (
+        *(opened(DELETE, actor=manager("grace")), opened(DELETE)),
+        opened(DELETE),
+    )
+    grace = manager("grace")
+    services.cast_vote(voted, actor=grace, choice=Choice.APPROVE)
+    seen = {found.row.pk: found for found in queue.waiting_for(grace, {}, outbox.clock())}
+    assert [seen[request_id].needs_me for request_id in (asked, voted, free)] == [
+        *(False, False, True)
+    ]
+    refused = seen[asked].refused
+    assert refused is not None
+    assert refused.reason is Reason.REQUESTER
+    assert (seen[voted].voted, seen[voted].approvals) == (Choice.APPROVE, 1)
+
+
+def test_a_request_is_found_by_uuid_and_by_the_name_people_see(
+    channels: Mapping[str, Notebook],
+) -> None:
+    request_id = opened()
+    assert request.linear_link(request_id).linear_issue_id is None
+    while outbox.deliver_next("linear"):
+        pass
+    link = request.linear_link(request_id)
+    assert link.linear_issue_id is not None
+    assert link.linear_issue_url == "https://l/1"
+    for reference in (
+        str(request_id),
+        str(request_id).upper(),
+        request_id.hex,
+        link.linear_issue_id,
+        link.linear_issue_id.lower(),
+    ):
+        assert request.find_request(reference).pk == request_id
+        assert request.find_for_linear(reference) == request_id
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["", " ", "CHEF-1", "chef", "None", "a\x00", "\ud800", "x" * 5000, "%", str(uuid4()), "'; --"],
+)
+def test_a_reference_that_names_nothing_finds_nothing(reference: str) -> None:
+    opened()
+    assert request.find_for_linear(reference) is None
+    with pytest.raises(RequestNotFound, match="There is no request"):
+        request.find_request(reference)
+
+
+def test_the_pending_requests_of_a_channel_come_page_by_page() -> None:
+    made = {opened(thread_id=f"t-{number}") for number in range(5)}
+    untold = opened()
+    services.cancel_request(decided_told := opened(), actor=SYSTEM, reason="no")
+    Delivery.objects.filter(channel="linear").exclude(request_id=untold).update(
+        told=1, memory={"issue": "i"}
+    )
+    pages = list(request.iter_pending_for_channel("linear", 2))
+    assert [len(page) for page in pages] == [2, 2, 1]
+    found = [snapshot for page in pages for snapshot in page]
+    assert {snapshot.id for snapshot in found} == made
+    assert decided_told not in made
+    assert [snapshot.id for snapshot in found] == sorted(made)
+    assert all(snapshot.memory == {"issue": "i"} for snapshot in found)
+    assert list(request.iter_pending_for_channel("chat", 2)) == []
+
+
+def test_a_snapshot_tells_channels_everything_as_it_is_now() -> None:
+    request_id = opened(DELETE, interrupt_id="i-1", pr_number=3, github_repo="a/b")
+    services.cast_vote(request_id, actor=manager("grace"), choice=Choice.APPROVE)
+    services.cast_vote(request_id, actor=manager("linus"), choice=Choice.REJECT, comment="no")
+    now = request.get_snapshot(request_id)
+    assert (now.status, now.decided_by, now.reason, now.approvals) == (
+        *(Status.REJECTED, "linus", "no", 1),
+    )
+    assert (now.title, now.task, now.action) == ("delete_bucket to production", DELETE, None)
+    assert (now.policy.quorum, now.policy.groups) == (2, ("release-managers",))
+    assert (now.interrupt_id, now.pr_number, now.github_repo) == ("i-1", 3, "a/b")
+    assert (now.linear_issue_id, now.linear_issue_url, now.memory) == ("", "", {})
+    assert now.matches[0].rule == "destructive"
+    assert now.url.endswith(f"/approvals/{request_id}/")
+    assert [found.id for found in request.snapshots_of_thread("t-1")] == [request_id]
+
+
+def test_the_timeline_is_in_order() -> None:
+    request_id = opened()
+    services.cancel_request(request_id, actor=SYSTEM, reason="no")
+    assert [entry.number for entry in request.timeline(request_id)] == [1, 2]
+    assert request.timeline(uuid4()) == []
+
+
+def test_heartbeats_are_seconds_since_each_was_seen() -> None:
+    assert queue.heartbeats() == {}
+    services.beat_heart("runs")
+    services.beat_heart("runs")
+    services.beat_heart("channels")
+    found = queue.heartbeats()
+    assert set(found) == {"runs", "channels"}
+    assert all(0 <= age < 60 for age in found.values())
+
+
+@pytest.mark.parametrize(
+    ("read", "index", "ordered"),
+    [
+        (lambda: queue.list_decided({}), "idx_decided_at", True),
+        (lambda: queue.list_requests({}), "idx_created_at", True),
+        (lambda: queue.list_requests({"status": "approved"}), "idx_status", True),
+        (lambda: queue.list_requests({"risk_level": "low"}), "idx_risk_level", True),
+        (lambda: request.snapshots_of_thread("t-1"), "idx_thread_id", False),
+        (lambda: request.statuses_of_workflow("w-1"), "idx_workflow_id", False),
+        (services.expire_overdue, "idx_pending_expiry", True),
+    ],
+)
+def test_what_is_read_often_has_an_index_that_serves_it(
+    read: Callable[[], object], index: str, ordered: bool
+) -> None:
+    for number in range(3):
+        opened(thread_id=f"t-{number}")
+    plans: list[str] = []
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("SELECT") and 'FROM "approval_requests"' in sql:
+            execute(f"EXPLAIN {sql}", params, many, context)
+            plans.append("\n".join(line for (line,) in context["cursor"].fetchall()))
+        return execute(sql, params, many, context)
+
+    with connection.cursor() as cursor:
+        # Small tables are read whole; with that made dear, the plan shows which index could serve.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"SET LOCAL enable_sort = {'off' if ordered else 'on'}")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+    with connection.execute_wrapper(explain):
+        read()
+    assert index in plans[0], plans[0]
+    assert ("Sort" in plans[0]) != ordered, plans[0]
+
+
+def test_the_deadline_s_index_is_searched_and_not_walked() -> None:
+    with CaptureQueriesContext(connection) as captured:
+        services.expire_overdue()
+    (found,) = [query["sql"] for query in captured if "expires_at" in query["sql"]]
+    assert "clock_timestamp" not in found

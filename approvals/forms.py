@@ -6,6 +6,7 @@ from django import forms
 
 from approvals.core.lifecycle import Status
 from approvals.core.risk import Risk
+from approvals.wording import plain
 
 MAX_WORDS = 4000
 
@@ -35,7 +36,7 @@ class QueueFilters(forms.Form):
         offered = sorted({*values, chosen} - {""})
         widget = self.fields[field].widget
         if isinstance(widget, forms.Select):
-            widget.choices = [("", anything), *((value, value) for value in offered)]
+            widget.choices = [("", anything), *((value, plain(value)) for value in offered)]
 
     def chosen(self) -> dict[str, str | None]:
         """The filters that are set and fit."""

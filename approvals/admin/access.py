@@ -1,14 +1,17 @@
 """Who is at work in the admin, and rows that nobody edits."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
 from approvals.core.roles import Ability, may, roles_of
 from approvals.policy import policy_groups
+from approvals.wording import plain
 
 if TYPE_CHECKING:
     RowAdmin = admin.ModelAdmin[Any]
@@ -36,6 +39,33 @@ def able(request: HttpRequest, ability: Ability) -> bool:
 def is_staff(request: HttpRequest) -> bool:
     """Whether this account may open the admin at all."""
     return bool(request.user.is_active and request.user.is_staff)
+
+
+def shown(path: str, description: str = "") -> Any:
+    """A column for text from outside: nothing invisible in it can turn or hide what is shown.
+
+    It is a function of a row; Django's stubs take only names for the fields of a page.
+    """
+
+    @admin.display(
+        description=description or path.replace("__", " ").replace("_", " "), ordering=path
+    )
+    def column(row: Any) -> str:
+        value = row
+        for name in path.split("__"):
+            value = None if value is None else getattr(value, name)
+        return "-" if value is None or value == "" else plain(value, keep="\n")
+
+    return column
+
+
+class ShownValues(admin.AllValuesFieldListFilter):
+    """Every value of a column of text from outside, with nothing invisible in it."""
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """The values to choose from."""
+        for choice in super().choices(changelist):
+            yield {**choice, "display": plain(choice["display"])}
 
 
 class _ReadOnly:

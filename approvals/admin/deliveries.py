@@ -5,11 +5,14 @@ from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from approvals import services
-from approvals.admin.access import ReadOnlyAdmin, RowAdmin
+from approvals.admin.access import ReadOnlyAdmin, RowAdmin, shown
 from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor
 from approvals.models import ChannelPause, Delivery, Heartbeat
 from approvals.selectors.request import delivery_state
+from approvals.wording import plain
+
+_REQUEST, _REFERENCE, _LAST_ERROR = shown("request"), shown("reference"), shown("last_error")
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -48,12 +51,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
     """One channel's news of one request."""
 
     list_display = (
-        "request",
+        _REQUEST,
         "channel",
         "state",
         "attempts",
         "not_before",
-        "reference",
+        _REFERENCE,
         "short_error",
     )
     list_filter = (StateFilter, "channel")
@@ -63,17 +66,17 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     actions = ("retry",)
     fields = (
-        "request",
+        _REQUEST,
         "channel",
         "state",
         ("wanted", "done", "told"),
         "attempts",
         ("not_before", "lease_until", "gave_up_at", "delivered_at"),
-        "last_error",
-        ("reference", "url"),
+        _LAST_ERROR,
+        (_REFERENCE, "url"),
         "memory",
     )
-    readonly_fields = ("state",)
+    readonly_fields = ("state", _REQUEST, _LAST_ERROR, _REFERENCE)
 
     @admin.display(description="state")
     def state(self, row: Delivery) -> str:
@@ -83,7 +86,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="last error")
     def short_error(self, row: Delivery) -> str:
         """The beginning of the last error."""
-        return row.last_error if len(row.last_error) <= 120 else f"{row.last_error[:119]}…"
+        text = plain(row.last_error)
+        return text if len(text) <= 120 else f"{text[:119]}…"
 
     @admin.action(description="Try the chosen deliveries again now")
     def retry(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:

@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from approvals.admin.access import RowAdmin, actor_of
 from approvals.core.lifecycle import Actor
 from approvals.errors import Refusal
+from approvals.wording import plain
 
 MOST_AT_ONCE = 100
 
@@ -73,9 +74,9 @@ def _act(
         try:
             outcome = verb.call(row, actor, reason)
         except Refusal as refusal:
-            model_admin.message_user(request, f"{row}: {refusal}", messages.ERROR)
+            model_admin.message_user(request, f"{plain(row)}: {refusal}", messages.ERROR)
         else:
-            model_admin.message_user(request, f"{row}: {outcome}", messages.SUCCESS)
+            model_admin.message_user(request, f"{plain(row)}: {outcome}", messages.SUCCESS)
 
 
 def _chosen(model_admin: RowAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> Sequence[Any]:

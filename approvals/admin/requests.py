@@ -10,18 +10,26 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import masking, services, wording
-from approvals.admin.access import ReadOnlyAdmin, ReadOnlyInline
+from approvals.admin.access import ReadOnlyAdmin, ReadOnlyInline, ShownValues, shown
 from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor, Choice
 from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Vote
 from approvals.selectors.request import delivery_state, status_at, timeline
+
+_COMMENT, _REFERENCE, _LAST_ERROR = shown("comment"), shown("reference"), shown("last_error")
+_OPERATION, _ENVIRONMENT = shown("operation"), shown("environment")
+_AGENT, _ASKED_BY = shown("agent_name", "agent"), shown("requested_by", "asked by")
+_DECIDED_BY, _REASON = shown("decided_by"), shown("decision_reason")
+_WORKFLOW, _THREAD = shown("workflow_id", "workflow"), shown("thread_id", "thread")
+_CHECKPOINT = shown("checkpoint_id", "checkpoint")
+_REPOSITORY, _PULL = shown("github_repo", "repository"), shown("pr_url", "pull request")
 
 
 class VoteInline(ReadOnlyInline):
     """Who voted what."""
 
     model = Vote
-    fields = ("user", "choice", "comment", "via", "cast_at")
+    fields = readonly_fields = ("user", "choice", _COMMENT, "via", "cast_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Vote]:
         """Votes with their people, in one query."""
@@ -33,8 +41,14 @@ class DeliveryInline(ReadOnlyInline):
     """What each channel has been told."""
 
     model = Delivery
-    fields = ("channel", "state", "attempts", "reference", "last_error", "delivered_at")
-    readonly_fields = ("state",)
+    fields = readonly_fields = (
+        "channel",
+        "state",
+        "attempts",
+        _REFERENCE,
+        _LAST_ERROR,
+        "delivered_at",
+    )
     show_change_link = True
     ordering = ("channel",)
 
@@ -49,21 +63,21 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     """A request with its votes, deliveries and everything that happened."""
 
     list_display = (
-        "title",
+        "headline",
         "risk_level",
         "shown_status",
-        "agent_name",
-        "requested_by",
+        _AGENT,
+        _ASKED_BY,
         "created_at",
         "expires_at",
-        "decided_by",
+        _DECIDED_BY,
         "linear_issue_id",
     )
     list_filter = (
         "status",
         "risk_level",
-        ("agent_name", admin.AllValuesFieldListFilter),
-        ("environment", admin.AllValuesFieldListFilter),
+        ("agent_name", ShownValues),
+        ("environment", ShownValues),
     )
     search_fields = ("=linear_issue_id", "=workflow_id", "=thread_id", "=pr_url", "=requested_by")
     search_help_text = (
@@ -80,6 +94,18 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         "why",
         "frozen_policy",
         "page",
+        "replaced_by",
+        _OPERATION,
+        _ENVIRONMENT,
+        _AGENT,
+        _ASKED_BY,
+        _DECIDED_BY,
+        _REASON,
+        _WORKFLOW,
+        _THREAD,
+        _CHECKPOINT,
+        _REPOSITORY,
+        _PULL,
     )
     fieldsets = (
         (
@@ -88,12 +114,12 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
                 "fields": (
                     "page",
                     ("shown_status", "risk_level"),
-                    ("operation", "environment"),
-                    ("agent_name", "requested_by", "opened_by"),
+                    (_OPERATION, _ENVIRONMENT),
+                    (_AGENT, _ASKED_BY, "opened_by"),
                     ("created_at", "expires_at"),
-                    ("decided_at", "decided_by"),
-                    "decision_reason",
-                    "superseded_by",
+                    ("decided_at", _DECIDED_BY),
+                    _REASON,
+                    "replaced_by",
                 )
             },
         ),
@@ -103,9 +129,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             "Where it belongs",
             {
                 "fields": (
-                    ("workflow_id", "thread_id", "checkpoint_id"),
+                    (_WORKFLOW, _THREAD, _CHECKPOINT),
                     ("linear_issue_id", "linear_issue_url"),
-                    ("github_repo", "pr_number", "pr_url"),
+                    (_REPOSITORY, "pr_number", _PULL),
                 )
             },
         ),
@@ -114,7 +140,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApprovalRequest]:
         """Requests with the database's clock, which says what is overdue."""
         rows: QuerySet[ApprovalRequest] = super().get_queryset(request)
-        return rows.select_related("opened_by", "superseded_by").annotate(now=ClockTimestamp())
+        return rows.select_related("opened_by").annotate(now=ClockTimestamp())
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[ApprovalRequest], search_term: str
@@ -133,7 +159,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """The request's page, with the audit timeline below it."""
+        row = self.get_object(request, object_id)
         context = {
+            "subtitle": None if row is None else wording.plain(row),
             "timeline": _timeline(object_id),
             "offered_actions": [("approve", "Approve"), ("reject", "Reject"), ("cancel", "Cancel")],
             **(extra_context or {}),
@@ -144,6 +172,18 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def shown_status(self, row: ApprovalRequest) -> str:
         """The status people should see."""
         return status_at(row, row.now)  # type: ignore[attr-defined]  # annotated above
+
+    @admin.display(description="request", ordering="operation")
+    def headline(self, row: ApprovalRequest) -> str:
+        """The operation in words."""
+        return wording.headline(row.title)
+
+    @admin.display(description="replaced by")
+    def replaced_by(self, row: ApprovalRequest) -> SafeString | str:
+        """The way to the request that superseded this one."""
+        if row.superseded_by_id is None:
+            return "-"
+        return format_html('<a href="/approvals/{0}/">{0}</a>', row.superseded_by_id)
 
     @admin.display(description="page")
     def page(self, row: ApprovalRequest) -> SafeString:

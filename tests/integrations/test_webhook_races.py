@@ -19,6 +19,11 @@ def answered(linear: LinearWorld, live_server: LiveServer) -> Iterator[LinearWor
     linear.people()
     linear.sandbox.send_webhooks_to(f"{live_server.url}/resume")
     yield linear
+    # The tables are emptied next: nobody may be writing to them any more.
+    eventually(
+        lambda: all(hook["state"] != "waiting" for hook in linear.sandbox.webhooks()),
+        "every webhook is answered",
+    )
     linear.sandbox.send_webhooks_to(None)
 
 

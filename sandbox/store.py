@@ -127,16 +127,17 @@ def clean_text(text: str) -> str:
 
 def parse_json(raw: bytes) -> Any:  # JSON is what it is
     """Parse a body and clean every text in it. Raises ValueError when it is not JSON."""
-    return _cleaned(json.loads(raw))
+    return cleaned(json.loads(raw))
 
 
-def _cleaned(value: Any) -> Any:
+def cleaned(value: Any) -> Any:
+    """JSON with every text in it cleaned."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
+        return [cleaned(item) for item in value]
     if isinstance(value, dict):
-        return {clean_text(key): _cleaned(item) for key, item in value.items()}
+        return {clean_text(key): cleaned(item) for key, item in value.items()}
     return value
 
 

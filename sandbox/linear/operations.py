@@ -8,7 +8,7 @@ from sandbox.linear.errors import InputError, not_found
 from sandbox.linear.filters import connection
 from sandbox.linear.views import Views, pages_of
 from sandbox.linear.workspace import Workspace
-from sandbox.store import Row, utc_now
+from sandbox.store import Row, cleaned, utc_now
 
 Json = dict[str, Any]
 
@@ -87,14 +87,14 @@ class _Mutations:
         self._me = me
 
     def issue_create(self, _info: object, **given: Any) -> Json:
-        values = given["input"]
+        values = cleaned(given["input"])
         if values["teamId"] != cast.TEAM.id:
             raise not_found("Team")
         row = self._workspace.create_issue(self._me, _columns(values))
         return self._done(issue=self._views.issue(row))
 
     def issue_update(self, _info: object, **given: Any) -> Json:
-        values = given["input"]
+        values = cleaned(given["input"])
         before = self._views.issue(self._workspace.find_issue(given["id"]))
         columns = _columns(values) | _label_changes(before["labelIds"], values)
         if "trashed" in values:
@@ -111,7 +111,7 @@ class _Mutations:
         return self._archived(given["id"], trash=True)
 
     def comment_create(self, _info: object, **given: Any) -> Json:
-        values = given["input"]
+        values = cleaned(given["input"])
         if not values.get("issueId"):
             raise InputError("Argument Validation Error", "The sandbox comments on issues only.")
         row = self._workspace.create_comment(
@@ -121,7 +121,7 @@ class _Mutations:
         return self._done(comment=self._views.comment(row))
 
     def comment_update(self, _info: object, **given: Any) -> Json:
-        body = given["input"].get("body") or ""
+        body = cleaned(given["input"]).get("body") or ""
         row = self._workspace.edit_comment(self._me, given["id"], body)
         return self._done(comment=self._views.comment(row))
 
@@ -130,7 +130,7 @@ class _Mutations:
         return self._done(entityId=given["id"])
 
     def reaction_create(self, _info: object, **given: Any) -> Json:
-        values = given["input"]
+        values = cleaned(given["input"])
         row = self._workspace.react(
             self._me, values["emoji"], issue_key=values.get("issueId"),
             comment_id=values.get("commentId"), reaction_id=values.get("id"),
@@ -138,7 +138,7 @@ class _Mutations:
         return self._done(reaction=self._views.reaction(row))
 
     def attachment_create(self, _info: object, **given: Any) -> Json:
-        values = given["input"]
+        values = cleaned(given["input"])
         row = self._workspace.attach(self._me, values["issueId"], values)
         return self._done(attachment=self._views.attachment(row))
 

@@ -17,6 +17,7 @@ from hitl_project.local_site import HOST, ROOT, Site, is_free, read_site
 from hitl_project.supervisor import Spec, StartFailedError, Supervisor, run_until_stopped
 
 READY_SECONDS = 90.0
+ASK_SECONDS = 0.5
 # Queue -> processes, for a machine of two cores: what runs do is mostly waiting for others.
 WORKERS = {"runs": 4, "channels": 2, "sweeps": 1}
 
@@ -30,7 +31,7 @@ def run(site: Site, supervisor: Supervisor, say: Callable[[str], None]) -> None:
         supervisor.start(_sandbox(site, environment))
     say("Migrating the database")
     owner = environment | {"DATABASE_OWNER_URL": owner_url}
-    _finish(site, supervisor, owner, "migrate", "--no-input")
+    _Once(site, owner, "migrate", "--no-input").printed(supervisor)
     say("Starting the workers, beat and the web server")
     for queue, processes in WORKERS.items():
         arguments = ("worker", "--queues", queue, "--concurrency", str(processes))
@@ -38,8 +39,10 @@ def run(site: Site, supervisor: Supervisor, say: Callable[[str], None]) -> None:
     supervisor.start(_command(site, environment, "beat", "beat"))
     web = ("web", "--host", HOST, "--port", str(site.port))
     supervisor.start(_command(site, environment, "web", *web))
+    # Beside them, because it needs none of them, and each takes seconds to import its libraries.
+    demo = _Once(site, environment, "load_demo") if site.demo else None
     supervisor.run(until=_ReadyCheck(site).passed)
-    shown = _finish(site, supervisor, environment, "load_demo") if site.demo else ""
+    shown = demo.printed(supervisor) if demo is not None else ""
     say(f"Ready: http://{HOST}:{site.port}\n{shown}".rstrip())
     say(
         f"Logs are in {site.data_dir}/logs. For commands in another terminal:"
@@ -111,24 +114,30 @@ def _command(site: Site, environment: Mapping[str, str], name: str, *arguments: 
     return Spec(name, start, log, arguments[0])
 
 
-def _finish(
-    site: Site, supervisor: Supervisor, environment: Mapping[str, str], *arguments: str
-) -> str:
-    """Run a management command to its end and return what it printed."""
-    command = arguments[0]
-    log, output = site.log(command), site.data_dir / "logs" / f"{command}.out"
-    output.unlink(missing_ok=True)
-    process = children.spawn(
-        [sys.executable, ROOT / "manage.py", *arguments],
-        log=log,
-        output=output,
-        cwd=ROOT,
-        env=environment,
-    )
-    supervisor.run(until=lambda: process.poll() is not None)
-    if process.returncode != 0:
-        raise StartFailedError(f"`manage.py {command}` failed:\n{children.last_lines(log, 20)}")
-    return output.read_text()
+class _Once:
+    """A management command that runs to its end beside everything else."""
+
+    def __init__(self, site: Site, environment: Mapping[str, str], *arguments: str) -> None:
+        self._command = arguments[0]
+        self._log = site.log(self._command)
+        self._output = site.data_dir / "logs" / f"{self._command}.out"
+        self._output.unlink(missing_ok=True)
+        self._process = children.spawn(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            log=self._log,
+            output=self._output,
+            cwd=ROOT,
+            env=environment,
+        )
+
+    def printed(self, supervisor: Supervisor) -> str:
+        """Wait for its end and return what it printed; StartFailedError when it failed."""
+        supervisor.run(until=lambda: self._process.poll() is not None)
+        if self._process.returncode != 0:
+            raise StartFailedError(
+                f"`manage.py {self._command}` failed:\n{children.last_lines(self._log, 20)}"
+            )
+        return self._output.read_text()
 
 
 class _ReadyCheck:
@@ -137,10 +146,14 @@ class _ReadyCheck:
     def __init__(self, site: Site) -> None:
         self._port = site.port
         self._deadline = time.monotonic() + READY_SECONDS
+        self._ask_at = 0.0
         self._answer = "nothing answered"
 
     def passed(self) -> bool:
-        """Ask once; StartFailedError with the last answer after the bound."""
+        """Ask if it is time to; StartFailedError with the last answer after the bound."""
+        if time.monotonic() < self._ask_at:
+            return False
+        self._ask_at = time.monotonic() + ASK_SECONDS
         connection = http.client.HTTPConnection(HOST, self._port, timeout=5)
         try:
             connection.request("GET", "/readyz")

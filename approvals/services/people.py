@@ -61,6 +61,6 @@ def revoke_token(token_id: int, *, actor: Actor) -> None:
     """End a token at once; its owner or an operator may. Raises NotAllowed."""
     token = ApiToken.objects.filter(pk=token_id)
     if not actor.operator:
-        token = token.filter(user__pk=actor.user_id)
+        token = token.filter(user__username=actor.name) if actor.user_id else token.none()
     if not token.filter(revoked_at=None).update(revoked_at=ClockTimestamp()):
         raise NotAllowed("Only its owner or an operator may revoke a live token.")

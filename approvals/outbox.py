@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest
 from django.utils.module_loading import import_string
 
@@ -160,7 +160,9 @@ def backed_off(row: Owed, error: ChannelError, now: datetime) -> dict[str, Any]:
     # What was raised while the work went on has not been tried yet: it is due, and not given up.
     same = Q(wanted=row.wanted)
     return {
-        "attempts": Case(When(same, then=attempts), default=F("attempts")),
+        "attempts": Case(
+            When(same, then=attempts), default=F("attempts"), output_field=IntegerField()
+        ),
         "last_error": harmless(str(error))[:2000],
         "gave_up_at": Case(When(same, then=now)) if gave_up else None,
         "not_before": Case(When(same, then=now + timedelta(seconds=wait)), default=F("not_before")),

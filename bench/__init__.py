@@ -1,0 +1,1 @@
+"""What `make bench` runs: the hot paths, each beside the least that such a path could cost."""

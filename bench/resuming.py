@@ -1,0 +1,157 @@
+"""From the commit of a decision to the call of the executor, beside a bare resume of the graph."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID, uuid4
+
+import psycopg
+from django.db import connection, transaction
+from django.db.models import F
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.types import Command
+from psycopg.rows import dict_row
+
+from agents import executions
+from agents.executions import Ended
+from agents.graphs import build_workflow
+from agents.models import Run, RunStatus
+from agents.runtime import address
+from agents.services import start_run
+from agents.templates import SINGLE_TASK, single_step
+from approvals.core.events import WORKFLOW
+from approvals.core.lifecycle import Choice
+from approvals.models import ApprovalRequest, Delivery
+from approvals.services import cast_vote
+from bench.measure import Side
+from bench.operation import TASK, next_call
+from bench.people import asking, deciding
+
+NAME = "decision committed -> operation executed"
+WAIT_SECONDS = 60.0
+POLL_SECONDS = 0.02
+# A worker that has just ended its task needs a moment until it listens to its queue again.
+IDLE_SECONDS = 0.05
+
+
+class RunsStuck(Exception):
+    """The worker did not bring the runs to where they were awaited."""
+
+
+def gateway() -> Side:
+    """Runs that wait for a decision, and the worker that resumes them."""
+    return Side(alone=_resume_alone, together=_resume_together)
+
+
+@contextmanager
+def bare() -> Iterator[Side]:
+    """`Command(resume)` of the built-in graph, compiled once; its operation is not even recorded.
+
+    Both sides are measured up to the moment in which the operation begins.
+    """
+    calls: list[float] = []
+
+    def note_call(*_: object) -> Ended:
+        calls.append(time.monotonic())
+        return Ended("succeeded", "Nothing was done.")
+
+    with (
+        psycopg.connect(
+            **address(connection), autocommit=True, prepare_threshold=0, row_factory=dict_row
+        ) as saving,
+        patch.object(executions, "run_approved", note_call),
+    ):
+        graph: Any = build_workflow().compile(checkpointer=PostgresSaver(saving))
+
+        def resume(count: int) -> list[tuple[float, float]]:
+            spans = []
+            for config in [_waiting_thread(graph) for _ in range(count)]:
+                began = time.monotonic()
+                graph.invoke(Command(resume=_VERDICT), config, durability="sync")
+                spans.append((began, calls.pop()))
+            return spans
+
+        def together(count: int) -> float:
+            spans = resume(count)
+            return count / (spans[-1][1] - spans[0][0])
+
+        yield Side(
+            alone=lambda count: [called - began for began, called in resume(count)],
+            together=together,
+        )
+
+
+_VERDICT = {
+    "status": "approved",
+    "request_id": str(uuid4()),
+    "task": TASK,
+    "decided_by": "ada",
+    "reason": "",
+}
+
+
+def _waiting_thread(graph: Any) -> dict[str, Any]:
+    """Bring a new thread of the graph to its approval; the configuration that names it."""
+    config = {"configurable": {"thread_id": str(uuid4())}}
+    begin = {
+        "run_id": str(uuid4()),
+        "facts": {},
+        "steps": single_step(TASK),
+        "position": 0,
+        "results": [],
+    }
+    graph.invoke(begin, config, durability="sync")
+    return config
+
+
+def _resume_alone(count: int) -> list[float]:
+    seconds = []
+    for request_id in _waiting_requests(count):
+        committed_at = _approve(request_id)
+        _, called_at = next_call()
+        seconds.append(called_at - committed_at)
+        _wait(_at_rest, "to have nothing left to do")
+        time.sleep(IDLE_SECONDS)
+    return seconds
+
+
+def _resume_together(count: int) -> float:
+    request_ids = _waiting_requests(count)
+    began = min([_approve(request_id) for request_id in request_ids])
+    ended = max([next_call()[1] for _ in request_ids])
+    _wait(_at_rest, "to have nothing left to do")
+    return count / (ended - began)
+
+
+def _waiting_requests(count: int) -> list[UUID]:
+    """Start runs and return the requests they wait for."""
+    runs = [start_run(actor=asking(), workflow=SINGLE_TASK, task=TASK).pk for _ in range(count)]
+    waiting = Run.objects.filter(pk__in=runs, status=RunStatus.WAITING)
+    _wait(lambda: waiting.count() == count and _at_rest(), "to have started its runs")
+    requests = ApprovalRequest.objects.filter(workflow_id__in=map(str, runs))
+    return list(requests.values_list("pk", flat=True))
+
+
+def _approve(request_id: UUID) -> float:
+    """Decide, and return the moment of the commit, before anybody was told."""
+    moments: list[float] = []
+    with transaction.atomic():
+        # Callbacks run in the order they were registered in: this one before the hints.
+        transaction.on_commit(lambda: moments.append(time.monotonic()))
+        cast_vote(request_id, actor=deciding(), choice=Choice.APPROVE)
+    return moments[0]
+
+
+def _at_rest() -> bool:
+    deliveries = Delivery.objects.filter(channel=WORKFLOW, done__lt=F("wanted"))
+    return not deliveries.exists() and not Run.objects.filter(done__lt=F("wanted")).exists()
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RunsStuck(f"The worker was given {WAIT_SECONDS:.0f} s {what}, and was not done.")
+        time.sleep(POLL_SECONDS)

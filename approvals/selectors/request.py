@@ -96,9 +96,7 @@ def snapshots_of_thread(thread_id: str) -> list[Snapshot]:
 def pending_for_channel(channel: str, limit: int, after: UUID | None) -> list[Snapshot]:
     """Pending requests that a channel was told of, by id after the given one, with its memory."""
     rows = (
-        Delivery.objects.filter(
-            channel=channel, told__gt=0, request__status=Status.PENDING, gave_up_at=None
-        )
+        Delivery.objects.filter(channel=channel, told__gt=0, request__status=Status.PENDING)
         .select_related("request")
         .prefetch_related("request__votes")
         .order_by("request_id")

@@ -5,13 +5,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import httpx
 import psycopg
 import pytest
-from django.db import connection
 from pytest_django import Settings
 
 from approvals import outbox, services
@@ -21,19 +19,13 @@ from approvals.core.lifecycle import Choice, Via
 from approvals.models import ApiToken, ApprovalRequest
 from hitl_project.embedded import SUPERUSER, Postgres
 from tests.approvals.http.gateway import People, body
+from tests.approvals.http.serving import connections, opened, polling
 from tests.approvals.scenes import unguarded
 from tests.waiting import eventually
 from tests.web_server import WebServer
 
 # The poller looks twice a second; the rest is a busy machine.
 AT_ONCE_SECONDS = 5.0
-
-
-def opened(server: WebServer, people: People, **changes: Any) -> str:
-    """The id of a request opened over HTTP."""
-    answer = server.call(people.agent, "POST", "/approvals", body(**changes))
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["request_id"])
 
 
 @contextmanager
@@ -51,22 +43,6 @@ def waiting(
 
     with ThreadPoolExecutor(clients) as pool:
         yield [pool.submit(wait) for _ in range(clients)]
-
-
-def connections(name: str = "%") -> list[str]:
-    """The states of the connections to the test database of applications with such a name."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT state FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND application_name LIKE %s",
-            [name],
-        )
-        return [state for (state,) in cursor.fetchall()]
-
-
-def polling() -> bool:
-    """Whether some server follows the changes."""
-    return bool(connections("hitl-live"))
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject", "cancel"])

@@ -1,0 +1,187 @@
+"""The lifecycle metrics: exact, from the tables, whoever decided and in whatever way."""
+
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from approvals import services
+from approvals.audit import SYSTEM
+from approvals.core.risk import Risk
+from approvals.metrics import BUCKETS_SECONDS
+from tests.approvals.http.gateway import DELETE, MIGRATE, Api, People
+from tests.approvals.scenes import pass_deadline, unguarded
+from tests.web_server import WebServer
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scrape() -> Samples:
+    """Every sample of `/metrics` by its name and labels."""
+    return parsed(Client().get("/metrics").content.decode())
+
+
+def parsed(text: str) -> Samples:
+    """The samples of a page of metrics."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float | None:
+    """One sample's value."""
+    return samples.get((f"hitl_approval_{name}", frozenset(labels.items())))
+
+
+def total(samples: Samples, name: str) -> float:
+    """The sum over all labels."""
+    return sum(number for (key, _), number in samples.items() if key == f"hitl_approval_{name}")
+
+
+def test_without_any_request_the_backlog_is_zero_at_every_level(db: None) -> None:
+    samples = scrape()
+    for risk in Risk:
+        assert value(samples, "backlog_total", risk_level=risk) == 0
+
+
+def test_every_way_to_end_counts_once(api: Api, people: People) -> None:
+    ways = ("approved", "rejected", "expired", "cancelled", "superseded", "pending")
+    ids = {way: api.open(people.agent) for way in ways}
+    api.call(people.ana, "POST", f"/approvals/{ids['approved']}/approve")
+    api.call(people.ben, "POST", f"/approvals/{ids['approved']}/approve")
+    api.call(people.ana, "POST", f"/approvals/{ids['rejected']}/reject", {"reason": "no"})
+    api.call(people.agent, "POST", f"/approvals/{ids['cancelled']}/cancel", {"reason": "no"})
+    services.supersede_request(UUID(ids["superseded"]), actor=SYSTEM, reason="changed")
+    pass_deadline(UUID(ids["expired"]))
+    services.expire_overdue()
+    services.expire_overdue()
+    samples = scrape()
+    for way in ways[:-1]:
+        labels = {"agent": "cicd", "risk_level": "critical", "status": way}
+        assert value(samples, "requests_resolved_total", **labels) == 1
+        assert value(samples, "latency_seconds_count", **labels) == 1
+    created = {"agent": "cicd", "risk_level": "critical", "environment": "production"}
+    assert value(samples, "requests_created_total", **created) == 6
+    assert value(samples, "timeouts_total", agent="cicd", risk_level="critical") == 1
+    assert value(samples, "backlog_total", risk_level="critical") == 1
+
+
+def test_a_vote_after_the_deadline_counts_one_timeout(api: Api, people: People) -> None:
+    request_id = api.open(people.agent)
+    pass_deadline(UUID(request_id))
+    api.call(people.ana, "POST", f"/approvals/{request_id}/approve")
+    services.expire_overdue()
+    samples = scrape()
+    assert value(samples, "timeouts_total", agent="cicd", risk_level="critical") == 1
+    assert total(samples, "requests_resolved_total") == 1
+
+
+def test_label_sets_that_occur_start_at_zero_for_every_status(api: Api, people: People) -> None:
+    api.open(people.agent, MIGRATE)
+    samples = scrape()
+    labels = {"agent": "cicd", "risk_level": "medium"}
+    for status in ("approved", "rejected", "expired", "cancelled", "superseded"):
+        assert value(samples, "requests_resolved_total", **labels, status=status) == 0
+    assert value(samples, "timeouts_total", **labels) == 0
+
+
+def test_created_is_resolved_and_waiting_together(api: Api, people: People) -> None:
+    for task in (MIGRATE, DELETE, MIGRATE):
+        request_id = api.open(people.agent, task, agent_name="infrastructure")
+    api.call(people.ana, "POST", f"/approvals/{request_id}/reject", {"reason": "no"})
+    samples = scrape()
+    assert total(samples, "requests_created_total") == 3
+    assert total(samples, "requests_resolved_total") + total(samples, "backlog_total") == 3
+
+
+@pytest.mark.parametrize("seconds", [12, 30, 45, 5000, 100_000])
+def test_the_latency_falls_into_its_buckets(api: Api, people: People, seconds: int) -> None:
+    request_id = api.open(people.agent)
+    api.call(people.ana, "POST", f"/approvals/{request_id}/approve")
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET decided_at = created_at + make_interval(secs => %s)",
+        [seconds],
+    )
+    samples = scrape()
+    labels = {"agent": "cicd", "risk_level": "critical", "status": "approved"}
+    found = {
+        bound: value(samples, "latency_seconds_bucket", **labels, le=bound)
+        for bound in [*(str(float(bound)) for bound in BUCKETS_SECONDS), "+Inf"]
+    }
+    assert BUCKETS_SECONDS == (30, 60, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
+    assert found == {bound: float(seconds <= float(bound)) for bound in found}
+    assert value(samples, "latency_seconds_sum", **labels) == seconds
+
+
+def test_what_was_rolled_back_is_not_counted(api: Api, people: People) -> None:
+    api.open(people.agent)
+    with pytest.raises(InterruptedError), transaction.atomic():
+        api.open(people.agent)
+        assert total(scrape(), "requests_created_total") == 2
+        raise InterruptedError
+    assert total(scrape(), "requests_created_total") == 1
+
+
+def test_a_scrape_is_one_statement_however_many_requests_there_are(
+    api: Api, people: People
+) -> None:
+    api.open(people.agent)
+    with CaptureQueriesContext(connection) as queries:
+        scrape()
+    assert len(queries) == 1
+
+
+def test_openmetrics_is_served_where_it_is_asked_for(api: Api, people: People) -> None:
+    request_id = api.open(people.agent)
+    api.call(people.ana, "POST", f"/approvals/{request_id}/approve")
+    accept = "application/openmetrics-text; version=1.0.0"
+    response = Client().get("/metrics", headers={"Accept": accept})
+    assert response["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    names = {family.name for family in openmetrics_families(response.content.decode())}
+    assert {
+        "hitl_approval_requests_created",
+        "hitl_approval_requests_resolved",
+        "hitl_approval_latency_seconds",
+        "hitl_approval_backlog_total",
+        "hitl_approval_timeouts",
+    } <= names
+
+
+def test_django_prometheus_s_own_metrics_are_there_too(db: None) -> None:
+    Client().get("/healthz")
+    names = {name for name, _ in scrape()}
+    assert {
+        "django_http_requests_before_middlewares_total",
+        "django_http_responses_before_middlewares_total",
+    } <= names
+
+
+def test_with_a_shared_folder_every_process_is_counted(
+    launch_web_server: Callable[..., WebServer], committed_people: People, tmp_path: Path
+) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    servers = [launch_web_server(PROMETHEUS_MULTIPROC_DIR=str(folder)) for _ in range(2)]
+    for server in servers:
+        assert server.call(committed_people.agent, "GET", "/approvals").status_code == 200
+    samples = parsed(servers[0].client.get("/metrics").text)
+    seen = [
+        number
+        for (name, labels), number in samples.items()
+        if name == "django_http_responses_total_by_status_total" and ("status", "200") in labels
+    ]
+    # A call of the list for each, and the calls that found the server up.
+    assert sum(seen) >= 4
+    assert value(samples, "backlog_total", risk_level="low") == 0

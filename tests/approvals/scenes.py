@@ -62,7 +62,7 @@ def owed(request_id: UUID) -> dict[str, int]:
     return dict(rows.values_list("channel", "wanted"))
 
 
-def unguarded(table: str, trigger: str, statement: str, parameters: Sequence[object] = ()) -> None:
+def unguarded(table: str, trigger: str, statement: str, parameters: Sequence[Any] = ()) -> None:
     """Do what a trigger forbids, as only the owner of the table can."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

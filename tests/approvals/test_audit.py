@@ -36,7 +36,7 @@ def busy_request() -> UUID:
     return request_id
 
 
-def tamper(statement: str, *parameters: object) -> None:
+def tamper(statement: str, *parameters: Any) -> None:
     unguarded(TABLE, TRIGGER, statement, parameters)
 
 

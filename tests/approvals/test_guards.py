@@ -17,13 +17,13 @@ from tests.approvals.scenes import manager, opened, row
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 
 
-def run(statement: str, parameters: Sequence[object] = ()) -> None:
+def run(statement: str, parameters: Sequence[Any] = ()) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, list(parameters))
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def refused(statement: str, parameters: Sequence[object] = ()) -> str:
+def refused(statement: str, parameters: Sequence[Any] = ()) -> str:
     with pytest.raises(DatabaseError) as caught:
         run(statement, parameters)
     return str(caught.value)

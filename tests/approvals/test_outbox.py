@@ -103,7 +103,7 @@ def test_a_success_owes_nothing(channels: Channels) -> None:
     for name in channels:
         while outbox.deliver_next(name):
             pass
-    assert not Delivery.objects.filter(outbox.Owed.is_owed()).exists()
+    assert not Delivery.objects.filter(Delivery.is_owed()).exists()
     assert outbox.owing_channels() == []
     assert len(channels["linear"].calls) == 1
 

@@ -200,14 +200,21 @@ def test_no_name_from_outside_keeps_a_refusal_out_of_the_log(name: str) -> None:
 
 
 def test_membership_and_activity_count_at_the_vote_not_at_the_opening() -> None:
-    grace = manager("grace")
+    manager("grace")
     request_id = opened()
-    User.objects.filter(pk=grace.user_id).update(is_active=False)
+    account = User.objects.get(username="grace")
+    User.objects.update(is_active=False)
+    account.refresh_from_db()
     with pytest.raises(NotAllowed, match="switched off"):
-        approve(request_id, user_actor(User.objects.get(pk=grace.user_id), Via.WEB))
+        approve(request_id, user_actor(account, Via.WEB))
     late = User.objects.create_user("late")
     late.groups.add(Group.objects.get(name="release-managers"))
     assert approve(request_id, user_actor(late, Via.WEB)).status is Status.APPROVED
+
+
+def expire(request_id: UUID) -> None:
+    pass_deadline(request_id)
+    assert services.expire_overdue() == 1
 
 
 ENDS: dict[str, Callable[[UUID], object]] = {
@@ -215,7 +222,7 @@ ENDS: dict[str, Callable[[UUID], object]] = {
     "rejected": lambda request_id: reject(request_id, manager("first"), "no"),
     "cancelled": cancel,
     "superseded": lambda request_id: services.supersede_request(request_id, reason="changed"),
-    "expired": lambda request_id: (pass_deadline(request_id), services.expire_overdue()),
+    "expired": expire,
 }
 MOVES: dict[str, Callable[[UUID], object]] = {
     "approve": lambda request_id: approve(request_id, manager("second")),
@@ -229,7 +236,7 @@ MOVES: dict[str, Callable[[UUID], object]] = {
 
 def decision(request_id: UUID) -> dict[str, Any]:
     columns = ("status", "decided_at", "decided_by", "decision_reason", "superseded_by_id")
-    return ApprovalRequest.objects.values(*columns).get(pk=request_id)
+    return dict(ApprovalRequest.objects.values(*columns).get(pk=request_id))
 
 
 @pytest.mark.parametrize("move", MOVES)

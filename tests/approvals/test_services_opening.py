@@ -252,7 +252,7 @@ def test_an_interrupt_that_is_captured_again_is_the_same_request() -> None:
     ],
 )
 def test_another_payload_thread_or_interrupt_is_another_request(changed: dict[str, Any]) -> None:
-    asked = {"task": DEPLOY, "interrupt_id": "i-1", "action": ACTION}
+    asked: dict[str, Any] = {"task": DEPLOY, "interrupt_id": "i-1", "action": ACTION}
     assert opened(**asked) != opened(**{**asked, **changed})
 
 

@@ -1,0 +1,315 @@
+"""Many do the same thing at the same time, on connections of their own: one wins."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+
+from approvals import outbox, services
+from approvals.audit import SYSTEM, broken_links
+from approvals.core.events import Receipt
+from approvals.core.lifecycle import Actor, Choice, Via
+from approvals.errors import AlreadyDecided, IdempotencyConflict, NotAllowed
+from approvals.models import (
+    ApprovalRequest,
+    AuditEntry,
+    Delivery,
+    InboundWebhook,
+    Vote,
+    VoteRefusal,
+)
+from tests.approvals.channels import Notebook, issue
+from tests.approvals.scenes import (
+    DELETE,
+    DEPLOY,
+    at_once,
+    entries,
+    manager,
+    opened,
+    owed,
+    pass_deadline,
+    person,
+    row,
+)
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels")]
+ENDS = {"request.approved", "request.rejected", "request.expired", "request.cancelled"}
+Work = Callable[[], Any]
+
+
+def vote(request_id: UUID, actor: Actor, choice: Choice) -> Work:
+    return lambda: services.cast_vote(request_id, actor=actor, choice=choice)
+
+
+def cancel(request_id: UUID) -> Work:
+    return lambda: services.cancel_request(request_id, actor=SYSTEM, reason="no")
+
+
+def ends_of(request_id: UUID) -> list[str]:
+    return [name for name in entries(request_id) if name in ENDS]
+
+
+def lost(outcomes: list[Any]) -> list[AlreadyDecided]:
+    assert all(isinstance(o, AlreadyDecided) for o in outcomes if isinstance(o, Exception))
+    return [outcome for outcome in outcomes if isinstance(outcome, AlreadyDecided)]
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_of_an_approval_a_rejection_and_a_withdrawal_at_once_one_wins(attempt: int) -> None:
+    request_id = opened(interrupt_id="i")
+    outcomes = at_once(
+        vote(request_id, manager("grace", Via.LINEAR_MOVE), Choice.APPROVE),
+        vote(request_id, manager("linus", Via.API), Choice.REJECT),
+        cancel(request_id),
+    )
+    assert len(lost(outcomes)) == 2
+    assert len(ends_of(request_id)) == 1
+    assert ends_of(request_id) == [f"request.{row(request_id).status}"]
+    assert {error.status for error in lost(outcomes)} == {row(request_id).status}
+    assert owed(request_id)["workflow"] == 1
+    assert Vote.objects.count() == sum(1 for o in outcomes[:2] if not isinstance(o, Exception))
+    assert list(broken_links()) == []
+
+
+def test_the_same_person_deciding_in_eight_windows_decides_once() -> None:
+    request_id = opened(interrupt_id="i")
+    grace = manager("grace")
+    outcomes = at_once(*[vote(request_id, grace, Choice.APPROVE)] * 8)
+    assert len(lost(outcomes)) == 7
+    assert entries(request_id) == [
+        *("request.opened", "vote.cast", "request.approved", "vote.refused")
+    ]
+    assert (VoteRefusal.objects.get().times, Vote.objects.count()) == (7, 1)
+    assert owed(request_id)["workflow"] == 1
+
+
+def test_a_quorum_reached_by_four_at_once_is_reached_once() -> None:
+    request_id = opened(DELETE, interrupt_id="i")
+    outcomes = at_once(*[vote(request_id, manager(f"m{n}"), Choice.APPROVE) for n in range(4)])
+    assert len(lost(outcomes)) == 2
+    assert sorted(o.approvals for o in outcomes if not isinstance(o, Exception)) == [1, 2]
+    assert ends_of(request_id) == ["request.approved"]
+    assert Vote.objects.count() == 2
+
+
+def test_refusals_at_once_are_one_fact_that_is_counted() -> None:
+    request_id = opened()
+    stranger = person("stranger")
+    outcomes = at_once(*[vote(request_id, stranger, Choice.APPROVE)] * 6)
+    assert all(isinstance(outcome, NotAllowed) for outcome in outcomes)
+    assert VoteRefusal.objects.get().times == 6
+    assert entries(request_id) == ["request.opened", "vote.refused"]
+
+
+def test_a_refusal_is_kept_although_the_verb_raises() -> None:
+    request_id = opened()
+    with pytest.raises(NotAllowed):
+        vote(request_id, person("stranger"), Choice.REJECT)()
+    connection.close()
+    assert entries(request_id) == ["request.opened", "vote.refused"]
+
+
+def test_a_late_vote_the_sweep_and_a_withdrawal_at_once_expire_it_once() -> None:
+    request_id = opened(interrupt_id="i")
+    pass_deadline(request_id)
+    grace = manager("grace")
+    outcomes = at_once(
+        vote(request_id, grace, Choice.APPROVE),
+        services.expire_overdue,
+        services.expire_overdue,
+        cancel(request_id),
+    )
+    assert isinstance(outcomes[0], AlreadyDecided)
+    assert isinstance(outcomes[3], AlreadyDecided)
+    assert row(request_id).status == "expired"
+    assert ends_of(request_id) == ["request.expired"]
+    assert owed(request_id)["workflow"] == 1
+    assert not Vote.objects.exists()
+
+
+def test_doubled_sweeps_expire_each_request_once() -> None:
+    made = [opened(thread_id=f"t-{n}") for n in range(12)]
+    pass_deadline(*made)
+    outcomes = at_once(*[lambda: services.expire_overdue(limit=4)] * 4)
+    rest = services.expire_overdue()
+    assert sum(outcomes) + rest == 12
+    assert all(ends_of(request_id) == ["request.expired"] for request_id in made)
+    assert list(broken_links()) == []
+
+
+def test_a_sweep_does_not_wait_for_a_request_that_somebody_holds() -> None:
+    held, free = opened(), opened()
+    pass_deadline(held, free)
+    with transaction.atomic():
+        ApprovalRequest.objects.select_for_update().get(pk=held)
+        assert at_once(services.expire_overdue) == [1]
+    assert (row(held).status, row(free).status) == ("pending", "expired")
+    assert services.expire_overdue() == 1
+
+
+def test_verbs_on_many_requests_at_once_do_not_block_each_other_for_ever() -> None:
+    made = [opened(thread_id=f"t-{n}", pr_number=1, github_repo="a/b") for n in range(6)]
+    pass_deadline(*made[:3])
+    grace = manager("grace")
+    works: list[Work] = [vote(request_id, grace, Choice.APPROVE) for request_id in made]
+    works += [services.expire_overdue, lambda: outbox.deliver_next("linear")]
+    works += [lambda: outbox.deliver_next("github"), lambda: outbox.deliver_next("linear")]
+    outcomes = at_once(*works)
+    unexpected = [o for o in outcomes if isinstance(o, Exception) and type(o) is not AlreadyDecided]
+    assert unexpected == []
+    assert [row(request_id).status for request_id in made] == ["expired"] * 3 + ["approved"] * 3
+    assert list(broken_links()) == []
+
+
+def webhook(delivery_id: str = "d-1", body: bytes = b"{}") -> Work:
+    def record() -> int | None:
+        with transaction.atomic():
+            return services.record_webhook(source="linear", delivery_id=delivery_id, body=body)
+
+    return record
+
+
+def test_twelve_identical_webhooks_at_once_are_one() -> None:
+    outcomes = at_once(*[webhook()] * 12)
+    (kept,) = [outcome for outcome in outcomes if outcome is not None]
+    assert InboundWebhook.objects.get().pk == kept
+
+
+def test_the_same_body_under_twelve_delivery_ids_is_one() -> None:
+    outcomes = at_once(*[webhook(f"d-{number}") for number in range(12)])
+    assert sum(outcome is not None for outcome in outcomes) == 1
+    assert InboundWebhook.objects.count() == 1
+
+
+def test_a_webhook_whose_work_failed_is_not_a_duplicate_when_it_comes_again() -> None:
+    def record_and_fail() -> None:
+        with transaction.atomic():
+            webhook()()
+            raise RuntimeError("the work failed")
+
+    with pytest.raises(RuntimeError):
+        record_and_fail()
+    assert webhook()() is not None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_one_idempotency_key_at_once_opens_one_request(known: bool) -> None:
+    actor = person("ada") if known else SYSTEM
+    asked: dict[str, Any] = {
+        "workflow_id": "w",
+        "thread_id": "t",
+        "agent_name": "cicd",
+        "task": DEPLOY,
+        "idempotency_key": "k",
+        "actor": actor,
+        "interrupt_id": "",
+    }
+    outcomes = at_once(*[lambda: services.open_request(**asked)] * 6)
+    assert {outcome.request_id for outcome in outcomes} == {ApprovalRequest.objects.get().pk}
+    assert sorted(outcome.created for outcome in outcomes) == [*[False] * 5, True]
+    assert entries(outcomes[0].request_id) == ["request.opened"]
+    assert Delivery.objects.count() == 2
+
+
+def test_one_key_with_two_bodies_at_once_opens_one_and_refuses_the_other() -> None:
+    asked: dict[str, Any] = {
+        "workflow_id": "w",
+        "thread_id": "t",
+        "agent_name": "cicd",
+        "idempotency_key": "k",
+        "actor": person("ada"),
+    }
+    outcomes = at_once(
+        lambda: services.open_request(task=DEPLOY, **asked),
+        lambda: services.open_request(task=DELETE, **asked),
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [
+        *(IdempotencyConflict.__name__, "Opened")
+    ]
+    assert ApprovalRequest.objects.count() == 1
+
+
+def test_one_interrupt_captured_six_times_at_once_opens_one_request() -> None:
+    asked: dict[str, Any] = {"workflow_id": "w", "thread_id": "t", "agent_name": "cicd"}
+    outcomes = at_once(*[lambda: services.open_request(task=DEPLOY, interrupt_id="i", **asked)] * 6)
+    assert {outcome.request_id for outcome in outcomes} == {ApprovalRequest.objects.get().pk}
+    assert sum(outcome.created for outcome in outcomes) == 1
+    assert AuditEntry.objects.count() == 1
+
+
+def test_a_twin_inside_a_transaction_of_the_caller_leaves_it_usable() -> None:
+    opened(interrupt_id="i")
+    with transaction.atomic():
+        again = services.open_request(
+            task=DEPLOY, interrupt_id="i", workflow_id="w-1", thread_id="t-1", agent_name="cicd"
+        )
+        assert not again.created
+        later = opened(thread_id="t-2")
+    assert row(later).status == "pending"
+
+
+def test_twelve_workers_claim_different_rows() -> None:
+    for number in range(5):
+        opened(thread_id=f"t-{number}")
+    rows = Delivery.objects.filter(channel="linear")
+    outcomes = at_once(*[lambda: outbox.claim(rows.all())] * 12)
+    claimed = [outcome.pk for outcome in outcomes if outcome is not None]
+    assert all(not isinstance(outcome, Exception) for outcome in outcomes)
+    assert len(claimed) == len(set(claimed))
+    while (one := outbox.claim(rows.all())) is not None:
+        claimed.append(one.pk)
+    assert sorted(claimed) == sorted(rows.values_list("pk", flat=True))
+
+
+def test_a_row_that_somebody_writes_is_passed_over_and_not_waited_for() -> None:
+    first, second = opened(), opened(thread_id="t-2")
+    rows = Delivery.objects.filter(channel="linear")
+    with transaction.atomic():
+        rows.select_for_update().get(request_id=first)
+        (claimed,) = at_once(lambda: outbox.claim(rows.all()))
+    assert claimed.request_id == second
+
+
+def test_votes_while_a_channel_is_at_work_are_all_told(channels: Mapping[str, Notebook]) -> None:
+    request_id = opened(DELETE)
+    voters = [manager("grace"), manager("linus")]
+
+    def answer(request: Any, since: Any) -> Receipt:
+        # Real people, on connections of their own, while the channel is busy elsewhere.
+        if voters:
+            at_once(vote(request_id, voters.pop(), Choice.APPROVE))
+        return Receipt(issue(request))
+
+    channels["linear"].answer = answer
+    while outbox.deliver_next("linear"):
+        pass
+    told = [name for since in channels["linear"].told for name in since]
+    assert [name for name in told if not name.startswith("delivery.")] == [
+        *("request.opened", "vote.cast", "vote.cast", "request.approved")
+    ]
+    last, _ = channels["linear"].calls[-1]
+    assert last.status == "approved"
+
+
+def test_a_channel_works_outside_of_any_transaction(channels: Mapping[str, Notebook]) -> None:
+    opened()
+    seen: list[bool] = []
+
+    def answer(request: Any, _: Any) -> Receipt:
+        seen.append(connection.in_atomic_block)
+        return Receipt(issue(request))
+
+    channels["linear"].answer = answer
+    assert outbox.deliver_next("linear")
+    assert seen == [False]
+
+
+def test_entries_of_one_request_by_many_writers_have_no_gaps() -> None:
+    request_id = opened(DELETE)
+    strangers = [person(f"s{number}") for number in range(8)]
+    at_once(*[vote(request_id, stranger, Choice.APPROVE) for stranger in strangers])
+    numbers = AuditEntry.objects.filter(stream=request_id).values_list("number", flat=True)
+    assert sorted(numbers) == list(range(1, 10))
+    assert list(broken_links()) == []

@@ -145,8 +145,8 @@ def run_until_stopped(run: Callable[[Supervisor], None], say: Callable[[str], No
     supervisor = Supervisor(say)
     try:
         run(supervisor)
-    except _StopRequested:
-        say("Stopping")
+    except _StopRequested as request:
+        say(f"Stopping, as {request} asked")
     except StartFailedError as error:
         _ignore_stop_signals()
         sys.stderr.write(f"Error: {error}\n")
@@ -157,10 +157,10 @@ def run_until_stopped(run: Callable[[Supervisor], None], say: Callable[[str], No
     return 0
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
     # A second signal must not interrupt the stopping, which is bounded anyway.
     _ignore_stop_signals()
-    raise _StopRequested
+    raise _StopRequested(signal.Signals(number).name)
 
 
 def _ignore_stop_signals() -> None:

@@ -68,7 +68,7 @@ def test_a_signal_stops_everything_in_reverse_order_and_exits_0(
     supervised.wait_for("database started", "one started", "two started")
     supervised.process.send_signal(number)
     status, said = supervised.ended()
-    assert (status, said) == (0, "Stopping\n")
+    assert (status, said) == (0, f"Stopping, as {number.name} asked\n")
     stopped = [line for line in supervised.happened() if line.endswith("stopped")]
     assert stopped[-1] == "database stopped"
     assert set(stopped) == {"database stopped", "one stopped", "two stopped"}

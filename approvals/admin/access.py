@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
-from django.http import HttpRequest
+from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.http import HttpRequest, HttpResponse
 
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
@@ -87,11 +89,27 @@ class _ReadOnly:
         return False
 
 
+def chosen_ids(model_admin: RowAdmin, request: HttpRequest) -> list[Any]:
+    """The ids of the rows that were ticked; 400 for one that cannot be an id."""
+    texts = request.POST.getlist(ACTION_CHECKBOX_NAME)
+    try:
+        return [model_admin.opts.pk.to_python(text) for text in texts]
+    except ValidationError as error:
+        raise SuspiciousOperation("A chosen row cannot have such an id.") from error
+
+
 class ReadOnlyAdmin(_ReadOnly, RowAdmin):
     """Rows to be read; a long table is never counted just to say how long it is."""
 
     show_full_result_count = False
     list_per_page = 50
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, unless it is asked to act on rows that were made up."""
+        chosen_ids(self, request)
+        return super().changelist_view(request, extra_context)
 
 
 class ReadOnlyInline(_ReadOnly, RowInline):

@@ -7,12 +7,11 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from approvals.admin.access import RowAdmin, actor_of
+from approvals.admin.access import RowAdmin, actor_of, chosen_ids
 from approvals.core.lifecycle import Actor
 from approvals.errors import Refusal
 from approvals.wording import plain
@@ -83,9 +82,5 @@ def _chosen(model_admin: RowAdmin, request: HttpRequest, queryset: QuerySet[Any]
     """The rows that were ticked, also those that meanwhile left the filtered list."""
     if request.POST.get("select_across") == "1":
         return list(queryset[: MOST_AT_ONCE + 1])
-    field = model_admin.opts.pk
-    try:
-        ids = [field.to_python(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)]
-    except ValidationError as error:
-        raise SuspiciousOperation("A chosen row has no such id.") from error
-    return list(model_admin.get_queryset(request).filter(pk__in=ids)[: MOST_AT_ONCE + 1])
+    rows = model_admin.get_queryset(request).filter(pk__in=chosen_ids(model_admin, request))
+    return list(rows[: MOST_AT_ONCE + 1])

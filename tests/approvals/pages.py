@@ -82,7 +82,7 @@ def read(response: Any) -> Page:
 
 def signed_in(actor: Actor, *, staff: bool = False, superuser: bool = False) -> Client:
     """A browser in which that person has logged in."""
-    user = User.objects.get(pk=actor.user_id)
+    user = User.objects.get(username=actor.name)
     if staff or superuser:
         user.is_staff, user.is_superuser = True, superuser
         user.save()

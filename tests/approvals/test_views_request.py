@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -305,10 +306,8 @@ def test_htmx_gets_the_live_part_and_the_notice_beside_it() -> None:
 def test_a_page_costs_the_same_queries_however_much_happened(votes: int) -> None:
     request_id = opened(DEPLOY)
     for number in range(votes):
-        voter = person(f"voter {number}", "developers")
-        Vote.objects.create(
-            request_id=request_id, user_id=voter.user_id, choice=Choice.APPROVE, via=Via.WEB
-        )
+        voter = User.objects.create(username=f"voter {number}")
+        Vote.objects.create(request_id=request_id, user=voter, choice=Choice.APPROVE, via=Via.WEB)
     client = signed_in(manager("maria"))
     with CaptureQueriesContext(connection) as queries:
         assert client.get(f"/approvals/{request_id}/").status_code == 200

@@ -1,0 +1,65 @@
+"""The description of the API and its page, which loads nothing from elsewhere."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.approvals.http.gateway import Api, People
+from tests.tools import require_tool
+from tests.web_server import WebServer
+
+
+def test_the_description_names_every_call_and_how_to_authenticate(api: Api, people: People) -> None:
+    answer = api.call("", "GET", "/openapi.json")
+    assert answer.status_code == 200
+    described = answer.json()
+    calls = {
+        f"{method.upper()} {path}" for path, found in described["paths"].items() for method in found
+    }
+    assert {
+        "POST /api/approvals",
+        "GET /api/approvals",
+        "GET /api/approvals/{reference}",
+        "POST /api/approvals/{reference}/approve",
+        "POST /api/approvals/{reference}/reject",
+        "POST /api/approvals/{reference}/cancel",
+    } <= calls
+    assert described["components"]["securitySchemes"] == {
+        "BearerToken": {"type": "http", "scheme": "bearer"}
+    }
+    opening = described["paths"]["/api/approvals"]["post"]
+    assert {"200", "201", "401", "403", "409", "422"} <= set(opening["responses"])
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of a real browser."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    path = path or require_tool("chromium", "install Chromium, such as the package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser.new_page()
+        browser.close()
+
+
+def test_the_page_shows_every_call_in_a_browser_under_the_strict_policy(
+    web_server: WebServer, committed_people: People, page: Page
+) -> None:
+    complaints: list[str] = []
+    addresses: list[str] = []
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: addresses.append(request.url))
+    response = page.goto(f"{web_server.url}/api/docs")
+    assert response is not None
+    policy = response.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    page.get_by_text("Ask whether an operation may run").first.wait_for(timeout=30_000)
+    shown = page.locator("#swagger-ui").inner_text()
+    assert "/api/approvals/{reference}/reject" in shown
+    page.locator("button.opblock-summary-control").first.click()
+    page.get_by_role("button", name="Try it out").wait_for(timeout=30_000)
+    assert complaints == []
+    assert [a for a in addresses if not a.startswith((web_server.url, "data:", "blob:"))] == []

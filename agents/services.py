@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
@@ -334,7 +335,8 @@ def _check(task: Mapping[str, Any], pr_number: int | None, pr_url: str, reposito
     for field, value in (("pr_url", pr_url), ("github_repo", repository)):
         if (text_fault := intake.text_fault(value, 500)) is not None:
             raise InvalidInput(field, f"{field} {text_fault}.")
-    fault_in = intake.pull_request_fault(pr_number, pr_url, repository)
+    hosts = settings.PULL_REQUEST_HOSTS
+    fault_in = intake.pull_request_fault(pr_number, pr_url, repository, hosts)
     if fault_in is not None:
         raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
 

@@ -155,7 +155,7 @@ def load_demo() -> str:
     credentials = _credentials()
     sandbox = _sandbox()
     if sandbox and not Run.objects.exists():
-        _start_runs()
+        _start_runs(sandbox)
     return _words(credentials, sandbox)
 
 
@@ -189,7 +189,7 @@ def _create(person: _Person, password: str) -> None:
     user.save(update_fields=["first_name", "last_name", "is_staff", "is_superuser"])
 
 
-def _start_runs() -> None:
+def _start_runs(sandbox: str) -> None:
     actor = user_actor(User.objects.get(username="rosa"), Via.COMMAND)
     for workflow, number, task in RUNS:
         start_run(
@@ -197,7 +197,7 @@ def _start_runs() -> None:
             workflow=workflow,
             task=task,
             pr_number=number,
-            pr_url=f"https://github.com/{REPOSITORY}/pull/{number}",
+            pr_url=f"{sandbox}/github/{REPOSITORY}/pull/{number}",
             github_repo=REPOSITORY,
         )
     # Whoever looks first should find the queue filled; a slow machine only shows it filling.

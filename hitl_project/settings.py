@@ -76,6 +76,8 @@ if len(LINEAR_WEBHOOK_SECRETS) > 2:
 GITHUB_TOKEN = os.environ.get("GITHUB_TOKEN", "").strip()
 GITHUB_API_URL = (os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/")
 GITHUB_API_VERSION = os.environ.get("GITHUB_API_VERSION") or "2026-03-10"
+# Where a pull request's page may be: people follow that link, so an agent cannot choose its host.
+PULL_REQUEST_HOSTS = {"github.com", urlsplit(GITHUB_API_URL).netloc.removeprefix("api.")}
 GITHUB_REPOSITORIES = _names("HITL_GITHUB_REPOSITORIES")
 
 # Dotted paths, so that `approvals` knows no channel and `agents` no executor by import.

@@ -1,7 +1,7 @@
 """Refuse, before anything is stored, what PostgreSQL, a checkpoint or a reader could choke on."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import isfinite
 from typing import Any
 
@@ -13,7 +13,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # A name of dots alone would lead an address elsewhere.
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 _PULL = re.compile(
-    r"https?://[^/\s]+(?:/[^/\s]+)*?/(?P<repo>[^/\s]+/[^/\s]+)/pull/(?P<number>[0-9]+)/?"
+    r"https?://(?P<host>[^/\s]+)(?:/[^/\s]+)*?/(?P<repo>[^/\s]+/[^/\s]+)/pull/(?P<number>[0-9]+)/?"
 )
 
 
@@ -81,8 +81,10 @@ def _deep_fault(value: Any, depth: int) -> str | None:
     return next((fault for part in parts if (fault := _deep_fault(part, depth + 1))), None)
 
 
-def pull_request_fault(number: int | None, url: str, repository: str) -> tuple[str, str] | None:
-    """The field and why the three do not name one pull request, or None."""
+def pull_request_fault(
+    number: int | None, url: str, repository: str, hosts: Collection[str]
+) -> tuple[str, str] | None:
+    """The field and why the three do not name one pull request on one of the hosts, or None."""
     if repository and not _REPOSITORY.fullmatch(repository):
         return "github_repo", "must look like owner/name"
     if number is not None and not 0 < number < 2**31:
@@ -92,6 +94,8 @@ def pull_request_fault(number: int | None, url: str, repository: str) -> tuple[s
     match = _PULL.fullmatch(url)
     if match is None:
         return "pr_url", "must be the address of a pull request, https://HOST/owner/name/pull/1"
+    if match["host"].casefold() not in hosts:
+        return "pr_url", f"must be on {' or '.join(sorted(hosts))}"
     if repository and match["repo"].casefold() != repository.casefold():
         return "pr_url", f"is not in the repository {repository}"
     if number is not None and int(match["number"]) != number:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Value
@@ -189,7 +190,9 @@ def _check(facts: Mapping[str, str], pr_number: int | None) -> None:
     for field in ("workflow_id", "thread_id", "agent_name"):
         if not facts[field].strip():
             raise InvalidInput(field, f"{field} must not be empty.")
-    fault_in = intake.pull_request_fault(pr_number, facts["pr_url"], facts["github_repo"])
+    fault_in = intake.pull_request_fault(
+        pr_number, facts["pr_url"], facts["github_repo"], settings.PULL_REQUEST_HOSTS
+    )
     if fault_in is not None:
         raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
 

@@ -38,8 +38,10 @@ def comment_id(request_id: UUID, occasion: str) -> UUID:
 
 
 def issue_title(request: Snapshot, config: LinearConfig) -> str:
-    """The title of the issue."""
-    return f"{config.approval_template.title_prefix} {plain(request.title)}"
+    """The title of the issue: the operation, and what the agent says it is for."""
+    title = f"{config.approval_template.title_prefix} {plain(request.title)}"
+    purpose = plain(str(request.task.get("description") or ""), 100)
+    return f"{title}: {purpose}" if purpose else title
 
 
 def issue_description(request: Snapshot, config: LinearConfig) -> str:

@@ -23,7 +23,8 @@ def test_the_issue_says_everything_that_a_decision_needs(linear: LinearWorld) ->
         github_repo="acme/shop",
     )
     issue = linear.issue(request_id)
-    assert issue["title"] == "[APPROVAL REQUIRED] deploy to production"
+    title = "[APPROVAL REQUIRED] deploy to production: the canary @here looked <b>clean</b>"
+    assert issue["title"] == title
     assert (issue["labels"], issue["project"], issue["priority"]) == (
         ["approval-required"],
         "Approvals",

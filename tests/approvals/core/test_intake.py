@@ -145,6 +145,7 @@ def test_the_size_counts_what_the_escapes_take() -> None:
     assert json_fault({"t": "é" * (room // 2)}) == "is larger than 64 KiB as JSON"
 
 
+HOSTS = {"github.com", "git.example.com", "127.0.0.1:8010"}
 GOOD = "https://github.com/acme/shop/pull/12"
 
 
@@ -167,7 +168,7 @@ GOOD = "https://github.com/acme/shop/pull/12"
 def test_three_facts_that_name_one_pull_request_are_taken(
     number: int | None, url: str, repository: str
 ) -> None:
-    assert pull_request_fault(number, url, repository) is None
+    assert pull_request_fault(number, url, repository, HOSTS) is None
 
 
 @pytest.mark.parametrize(
@@ -189,6 +190,8 @@ def test_three_facts_that_name_one_pull_request_are_taken(
         (None, f"{GOOD}\n", "", "pr_url"),
         (None, f" {GOOD}", "", "pr_url"),
         (None, "https://github.com/acme/shop/pull/\u0661", "", "pr_url"),
+        (12, "https://evil.example/acme/shop/pull/12", "acme/shop", "pr_url"),
+        (12, "https://github.com@evil.example/acme/shop/pull/12", "acme/shop", "pr_url"),
         (None, "", "acme", "github_repo"),
         (None, "", "acme/shop/extra", "github_repo"),
         (None, "", "/shop", "github_repo"),
@@ -206,6 +209,6 @@ def test_three_facts_that_name_one_pull_request_are_taken(
 def test_three_facts_that_do_not_name_one_pull_request_are_refused_by_field(
     number: int | None, url: str, repository: str, field: str
 ) -> None:
-    fault = pull_request_fault(number, url, repository)
+    fault = pull_request_fault(number, url, repository, HOSTS)
     assert fault is not None
     assert fault[0] == field

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ class Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """A server that says when it is ready and stops with the process that started it."""
 
-    def __init__(self, config: uvicorn.Config, ready: str, parent: int | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: str, parent: int | None, let_go: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._let_go = let_go
         self._ready = ready
         self._parent = parent
         self._watch: asyncio.Task[None] | None = None
@@ -45,6 +49,11 @@ class Server(uvicorn.Server):
             sys.stdout.flush()
             if self._parent is not None:
                 self._watch = asyncio.create_task(self._stop_without(self._parent))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let go of calls that a fault holds back, then stop."""
+        self._let_go()
+        await super().shutdown(sockets)
 
     async def _stop_without(self, parent: int) -> None:
         while os.getppid() == parent:  # noqa: ASYNC110  # nothing would set an event
@@ -119,7 +128,7 @@ def main() -> None:
     # uvicorn raises the signal again once it has stopped; ending by request is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server = Server(config, f"Sandbox ready: {address}", options.parent_pid)
+    server = Server(config, f"Sandbox ready: {address}", options.parent_pid, app.state.let_go)
     server.run(sockets=[listener])
     if not server.started:
         sys.exit("The sandbox could not start.")

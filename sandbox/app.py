@@ -72,12 +72,11 @@ def build(settings: Settings) -> Starlette:
         try:
             yield
         finally:
-            faults.clear()
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             store.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(
                 "/linear/graphql",
@@ -99,3 +98,6 @@ def build(settings: Settings) -> Starlette:
         middleware=[Middleware(SameOrigin, public_url=settings.public_url)],
         lifespan=lifespan,
     )
+    # A server that stops waits for the calls in progress, so it must let go of those held back.
+    app.state.let_go = faults.clear
+    return app

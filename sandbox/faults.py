@@ -53,10 +53,8 @@ class Fault:
         return fault
 
     async def wait(self) -> None:
-        """Sleep through a delay; through a hold until the faults are cleared or `seconds` pass."""
-        if self.kind == "delay":
-            await asyncio.sleep(self.seconds or 0)
-        elif self.kind == "hold":
+        """Wait through a delay or a hold: `seconds`, or until the faults are cleared."""
+        if self.kind in {"delay", "hold"}:
             try:
                 await asyncio.wait_for(self.cleared.wait(), self.seconds)
             except TimeoutError:

@@ -43,6 +43,11 @@ def _time(text: str) -> Markup:
     return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(text, shown)
 
 
+def _clock(text: str) -> Markup:
+    moment = datetime.fromisoformat(text)
+    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(text, f"{moment:%H:%M:%S}")
+
+
 def _actor_name(handle: str) -> str:
     actor = cast.ACTOR_BY_HANDLE.get(handle)
     return actor.name if actor else "Linear itself"
@@ -76,6 +81,7 @@ class Pages:
         self._templates.filters |= {
             "markdown": _rendered,
             "time": _time,
+            "clock": _clock,
             "actor_name": _actor_name,
             "pretty": _pretty,
             "slug": _slug,

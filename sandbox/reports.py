@@ -126,8 +126,8 @@ def webhook_report(store: Store, row: Row) -> Json:
 def _summary(body: Json) -> str:
     """What a webhook tells, in a few words."""
     data, action = body["data"], body["action"]
-    actor = body["actor"] or {}
-    by = actor.get("name") or actor.get("service") or "Linear itself"
+    actor = cast.actor_of((body["actor"] or {}).get("id"))
+    by = actor.name if actor else "Linear itself"
     match body["type"], action:
         case "Issue", "update" if "stateId" in body["updatedFrom"]:
             return f"{by} moved it to {data['state']['name']}"
@@ -137,7 +137,11 @@ def _summary(body: Json) -> str:
             return f"{by} moved it to the trash"
         case "Issue", _:
             return f"{by} created it"
+        case "Comment", "create":
+            return f"{by} commented"
+        case "Comment", "update":
+            return f"{by} edited a comment"
         case "Comment", _:
-            return f"{by}: comment {action}"
+            return f"{by} removed a comment"
         case _:
-            return f"{by}: reaction {data['emoji']}"
+            return f"{by} reacted with {data['emoji']}"

@@ -136,10 +136,14 @@ class WebhookQueue:
         return None
 
     async def _deliver(self, number: int) -> None:
+        if not self._is_waiting(number):
+            return
         row = self._row(number)
         fault = self._faults.take("webhooks", {row["event"], row["action"]})
         if fault is not None:
             await fault.wait()
+            if not self._is_waiting(number):
+                return
         answer = await self._attempt(row, fault)
         if answer.status == 200:
             state, due_at = "delivered", None
@@ -151,6 +155,11 @@ class WebhookQueue:
             "UPDATE webhooks SET state = ?, due_at = ?, tries = tries + 1 WHERE id = ?",
             state, due_at, number,
         )  # fmt: skip
+
+    def _is_waiting(self, number: int) -> bool:
+        """Whether the webhook is still owed; a reset forgets what a fault held back."""
+        row = self._store.row("SELECT state FROM webhooks WHERE id = ?", number)
+        return row is not None and row["state"] == "waiting"
 
     async def _attempt(self, row: Row, fault: Fault | None = None) -> Answer:
         began = time.monotonic()

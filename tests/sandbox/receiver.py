@@ -85,6 +85,16 @@ class Receiver:
             # The sender has stopped waiting, which is what a slow answer is for.
             return
 
+    def get(self, delivery: str) -> Received:
+        """The request of one Linear-Delivery. Raises AssertionError after a while."""
+
+        def found() -> list[Received]:
+            return [one for one in self._received if one.headers["Linear-Delivery"] == delivery]
+
+        with self._arrived:
+            assert self._arrived.wait_for(found, WAIT_SECONDS), f"{delivery} did not come"
+            return found()[0]
+
     def wait_for(self, count: int) -> list[Received]:
         """The requests so far, once there are `count`. Raises AssertionError after a while."""
         with self._arrived:

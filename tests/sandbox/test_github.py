@@ -11,8 +11,8 @@ from openapi_core import OpenAPI
 from openapi_core.datatypes import RequestParameters
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
-from tests.sandbox.contracts import contracts_dir
 from tests.sandbox_process import GITHUB_TOKEN, Sandbox
+from tests.tools import require_contracts
 
 SHOP = "/repos/acme/shop"
 COMMENTS = f"{SHOP}/issues/7/comments"
@@ -45,7 +45,7 @@ class SpokenResponse:
 
 @pytest.fixture(scope="module")
 def description() -> OpenAPI:
-    path = contracts_dir() / "github" / "openapi.json"
+    path = require_contracts() / "github" / "openapi.json"
     return OpenAPI.from_dict(json.loads(path.read_text("utf-8")))
 
 

@@ -15,14 +15,14 @@ from graphql import (
     is_specified_scalar_type,
 )
 
-from tests.sandbox.contracts import contracts_dir
+from tests.tools import require_contracts
 
 OURS = Path(__file__).parents[2] / "sandbox" / "linear.graphql"
 
 
 @pytest.fixture(scope="module")
 def real() -> GraphQLSchema:
-    text = (contracts_dir() / "linear" / "schema.graphql").read_text("utf-8")
+    text = (require_contracts() / "linear" / "schema.graphql").read_text("utf-8")
     return build_schema(text, assume_valid=True)
 
 

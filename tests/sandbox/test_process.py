@@ -14,8 +14,8 @@ import httpx
 
 from tests.sandbox.conftest import SECRET
 from tests.sandbox.linear_calls import create_issue
-from tests.sandbox.waiting import when
 from tests.sandbox_process import LINEAR_API_KEY, PLAIN_HTTP, ROOT, Sandbox
+from tests.waiting import eventually
 
 
 def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -99,7 +99,7 @@ def test_it_stops_when_its_parent_is_killed(data_dir: Path) -> None:
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    when(lambda: not _runs(child))
+    eventually(lambda: not _runs(child), "the sandbox has ended")
 
 
 def _runs(pid: int) -> bool:

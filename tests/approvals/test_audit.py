@@ -66,33 +66,37 @@ def test_a_whole_life_holds() -> None:
     assert list(broken_links()) == []
 
 
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        ("name", "request.rejected"),
-        ("actor", "mallory"),
-        ("actor_key", "user:99"),
-        ("via", "api"),
-        ("data", '{"choice": "reject"}'),
-        ("at", "2020-01-01T00:00:00Z"),
-        ("digest", "0" * 64),
-    ],
-)
-@pytest.mark.parametrize("number", [1, 2, 4])
-def test_a_changed_column_is_found(column: str, value: str, number: int) -> None:
+CHANGES: dict[str, Any] = {
+    "name": "request.rejected",
+    "actor": "mallory",
+    "actor_key": "user:99",
+    "via": "api",
+    "data": '{"choice": "reject"}',
+    "at": "2020-01-01T00:00:00Z",
+    "digest": "0" * 64,
+}
+
+
+def test_a_change_of_any_column_of_any_entry_is_found() -> None:
     request_id = busy_request()
     busy_request()
-    tamper(
-        f"UPDATE {TABLE} SET {column} = %s WHERE stream = %s AND number = %s",  # noqa: S608
-        value,
-        request_id,
-        number,
-    )
-    told = [line for line in broken_links() if "no entry says" not in line]
-    assert told[0].startswith(f"{request_id}: entry {number} (")
-    assert told[0].endswith(" was changed")
-    # A wrong digest also breaks the link to the entry after it.
-    assert len(told) == (2 if column == "digest" and number < 4 else 1)
+    for column, value in CHANGES.items():
+        for number in (1, 2, 4):
+            with transaction.atomic():
+                tamper(
+                    f"UPDATE {TABLE} SET {column} = %s"  # noqa: S608
+                    " WHERE stream = %s AND number = %s",
+                    value,
+                    request_id,
+                    number,
+                )
+                told = [line for line in broken_links() if "no entry says" not in line]
+                transaction.set_rollback(True)
+            assert told[0].startswith(f"{request_id}: entry {number} ("), column
+            assert told[0].endswith(" was changed"), column
+            # A wrong digest also breaks the link to the entry after it.
+            assert len(told) == (2 if column == "digest" and number < 4 else 1)
+    assert list(broken_links()) == []
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -209,7 +213,7 @@ _DATA = st.dictionaries(
 
 
 @hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(_DATA)
 def test_no_data_that_the_database_keeps_reads_back_as_changed(data: dict[str, Any]) -> None:

@@ -43,22 +43,19 @@ def decided(status: str = "approved") -> UUID:
 
 
 @pytest.mark.parametrize("end", ["approved", "cancelled"])
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_a_final_request_cannot_be_decided_again(end: str) -> None:
+    request_id = decided(end)
+    before = ApprovalRequest.objects.values().get(pk=request_id)
+    for change in (
         "status = 'rejected'",
         "status = 'pending', decided_at = NULL",
         "status = 'superseded'",
         "decided_at = clock_timestamp()",
         "decided_by = 'mallory'",
         "decision_reason = 'other'",
-    ],
-)
-def test_a_final_request_cannot_be_decided_again(end: str, change: str) -> None:
-    request_id = decided(end)
-    before = ApprovalRequest.objects.values().get(pk=request_id)
-    told = refused(change_request(change), [request_id])
-    assert f"request {request_id} is already {end}" in told
+    ):
+        told = refused(change_request(change), [request_id])
+        assert f"request {request_id} is already {end}" in told, change
     assert ApprovalRequest.objects.values().get(pk=request_id) == before
 
 
@@ -87,12 +84,14 @@ FROZEN: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("column", FROZEN)
 @pytest.mark.parametrize("final", [False, True])
-def test_what_was_frozen_at_the_opening_cannot_be_changed(column: str, final: bool) -> None:
+def test_what_was_frozen_at_the_opening_cannot_be_changed(final: bool) -> None:
     request_id = decided() if final else opened()
-    told = refused(change_request(f"{column} = %s"), [FROZEN[column], request_id])
-    assert f"request {request_id} was frozen when it opened" in told
+    before = ApprovalRequest.objects.values().get(pk=request_id)
+    for column, value in FROZEN.items():
+        told = refused(change_request(f"{column} = %s"), [value, request_id])
+        assert f"request {request_id} was frozen when it opened" in told, column
+    assert ApprovalRequest.objects.values().get(pk=request_id) == before
 
 
 def test_the_issue_may_be_linked_before_and_after_the_decision() -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
+from pytest_django import Settings
 
 from approvals import services
 from approvals.actors import find_token, linear_actor, token_digest, user_actor
@@ -19,6 +20,12 @@ pytestmark = pytest.mark.django_db
 def grace(**changes: object) -> User:
     facts = {"email": "grace@example.com", "groups": ["platform"], "linear_user_id": "u-1"}
     return services.create_approver("grace", **{**facts, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Settings) -> None:
+    """Slow hashes prove nothing here."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def test_an_approver_has_groups_a_linear_user_and_no_password_unless_given() -> None:

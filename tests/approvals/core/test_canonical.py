@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approvals.core.canonical import canonical_json, digest
@@ -30,11 +30,13 @@ def shuffled(value: Json, order: random.Random) -> Json:
     return [shuffled(item, order) for item in value] if isinstance(value, list) else value
 
 
+@settings(max_examples=40)
 @given(JSON, st.randoms(use_true_random=False))
 def test_the_order_of_keys_does_not_matter(value: Json, order: random.Random) -> None:
     assert canonical_json(value) == canonical_json(shuffled(value, order))
 
 
+@settings(max_examples=40)
 @given(JSON)
 def test_reading_it_back_changes_nothing(value: Json) -> None:
     text = canonical_json(value)
@@ -42,6 +44,7 @@ def test_reading_it_back_changes_nothing(value: Json) -> None:
     assert text.isascii()
 
 
+@settings(max_examples=40)
 @given(JSON, JSON)
 def test_two_values_share_a_digest_only_when_they_are_equal(one: Json, other: Json) -> None:
     same_json = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

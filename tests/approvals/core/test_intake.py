@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approvals.core.intake import (
@@ -50,6 +50,7 @@ def test_every_other_text_is_taken(text: str) -> None:
     assert json_fault({text: [text]}) is None
 
 
+@settings(max_examples=40)
 @given(st.text(st.characters(), max_size=50))
 def test_a_text_is_taken_exactly_when_it_can_be_encoded(text: str) -> None:
     storable = "\x00" not in text
@@ -69,6 +70,7 @@ _ODD = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(_ODD)
 def test_whatever_was_made_harmless_is_taken(value: object) -> None:
     made = harmless(value)
@@ -76,6 +78,7 @@ def test_whatever_was_made_harmless_is_taken(value: object) -> None:
     assert harmless(made) == made
 
 
+@settings(max_examples=40)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00")))
 def test_a_text_that_does_no_harm_is_not_changed(text: str) -> None:
     assert harmless({text: [text]}) == {text: [text]}

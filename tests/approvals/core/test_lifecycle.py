@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approvals.core.lifecycle import (
@@ -188,6 +188,7 @@ def test_one_reject_rejects_and_the_quorum_approves(
     assert decide(standing, GRACE, choice, NOW) == Accepted(status, approvals, changed)
 
 
+@settings(max_examples=40)
 @given(
     st.integers(1, 5),
     st.lists(st.tuples(st.integers(1, 6), st.sampled_from(Choice)), max_size=12),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approvals.core.risk import Assessment, Risk, Rule, RuleSet, assess, most_severe
@@ -262,6 +262,7 @@ _TASKS = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40)
 @given(_RULES, _TASKS, st.data())
 def test_more_rules_never_make_a_known_operation_less_risky(
     rules: list[Rule], task: dict[str, Any], data: st.DataObject

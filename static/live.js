@@ -69,11 +69,28 @@
   window.addEventListener("pagehide", stopListening);
   window.addEventListener("pageshow", listen);
 
-  // Half-written words and unfolded details survive a refresh.
+  // Half-written words, unfolded details and the place of the keyboard survive a refresh.
   let kept = [];
+  let place = "";
+
+  function placeOf(element) {
+    if (element.id) {
+      return `#${CSS.escape(element.id)}`;
+    }
+    if (element.matches("summary")) {
+      return `#${CSS.escape(element.parentElement.id)} > summary`;
+    }
+    if (element.matches("a[href]")) {
+      return `a[href="${CSS.escape(element.getAttribute("href"))}"]`;
+    }
+    const form = element.closest("form[action]");
+    return form ? `form[action="${CSS.escape(form.getAttribute("action"))}"] button` : "";
+  }
 
   function keep(part) {
     kept = [];
+    const held = document.activeElement;
+    place = held && part.contains(held) ? placeOf(held) : "";
     for (const field of part.querySelectorAll("textarea[id], input[type=text][id]")) {
       if (field.value && field.value !== field.defaultValue) {
         kept.push({
@@ -89,6 +106,11 @@
   }
 
   function restore() {
+    const held = place && document.querySelector(place);
+    if (held && held !== document.activeElement) {
+      held.focus({ preventScroll: true });
+    }
+    place = "";
     for (const item of kept) {
       const element = document.getElementById(item.id);
       if ("open" in item && element) {
@@ -96,7 +118,6 @@
       } else if (item.value && element) {
         element.value = item.value;
         if (item.caret) {
-          element.focus({ preventScroll: true });
           element.setSelectionRange(...item.caret);
         }
       } else if (item.value) {

@@ -1,0 +1,219 @@
+"""Deciding in a real browser, on a real web server, with and without JavaScript."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pytest_django import Settings
+
+from approvals import outbox, services
+from approvals.core.lifecycle import Choice
+from hitl_project.embedded import OWNER, Postgres
+from tests.approvals.scenes import DELETE, DEPLOY, entries, manager, opened, row
+from tests.browser import PATIENCE_MS, Complaints, chromium, log_in
+from tests.web_server import WebServer
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_channels")]
+
+PASSWORD = "a-long-password-of-maria"
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture
+def no_channels(settings: Settings) -> Iterator[None]:
+    """No outside party to tell."""
+    settings.HITL_CHANNELS = []
+    outbox.channels.cache_clear()
+    yield
+    outbox.channels.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all of these tests."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def site(
+    browser: Browser,  # first, so that without one no server is started
+    django_db_setup: None,
+    postgres_server: Postgres,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """The address of a real web server over the test database."""
+    log: Path = tmp_path_factory.mktemp("web") / "web.log"
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.approvals.http.server_settings"}
+    url = postgres_server.url(OWNER, str(connection.settings_dict["NAME"]))
+    server = WebServer.start(url, log, **settings)
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def maria() -> str:
+    """A release manager with a password."""
+    services.create_approver(
+        "maria", email="maria@example.com", groups=["release-managers"], password=PASSWORD
+    )
+    return "maria"
+
+
+@pytest.fixture
+def desk(browser: Browser, site: str, maria: str) -> Iterator[tuple[Page, Complaints]]:
+    """The queue as Maria sees it, and what the browser complains about."""
+    context = browser.new_context()
+    page, complaints = _opened_page(context, site, maria)
+    yield page, complaints
+    context.close()
+
+
+def _opened_page(context: BrowserContext, site: str, name: str) -> tuple[Page, Complaints]:
+    page, complaints = context.new_page(), Complaints()
+    complaints.follow(page)
+    log_in(page, site, name, PASSWORD)
+    return page, complaints
+
+
+def marked(page: Page) -> None:
+    """Leave a mark that a reload would wipe out."""
+    page.evaluate("window.notReloaded = true")
+
+
+def same_page(page: Page) -> bool:
+    """Whether the page was not reloaded since it was marked."""
+    return bool(page.evaluate("window.notReloaded === true"))
+
+
+def request_link(request_id: UUID) -> str:
+    """Selects the row of a request."""
+    return f'a.row-link[href="/approvals/{request_id}/"]'
+
+
+def test_a_request_appears_by_itself_and_is_approved_in_place(
+    desk: tuple[Page, Complaints],
+) -> None:
+    page, complaints = desk
+    expect(page.locator("#queue")).to_contain_text("Nothing is waiting")
+    marked(page)
+    request_id = opened({**DEPLOY, "arguments": {"version": "v2.5.0"}}, requested_by="ines")
+    link = page.locator(request_link(request_id))
+    expect(link).to_have_text("Deploy to production")
+    assert same_page(page)
+    link.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Deploy to production")
+    marked(page)
+    page.get_by_label("Comment (optional)").fill("Checked with the team")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("#notices")).to_contain_text("Approved. The operation may run now.")
+    expect(page.locator(".decision")).to_contain_text("by maria")
+    expect(page.locator(".timeline")).to_contain_text("approved the request")
+    assert same_page(page)
+    assert row(request_id).approved_by == "maria"
+    assert complaints.sentences == []
+
+
+def test_what_is_half_written_survives_what_others_do_meanwhile(
+    desk: tuple[Page, Complaints],
+) -> None:
+    page, complaints = desk
+    request_id = opened(DELETE)
+    page.locator(request_link(request_id)).click()
+    page.get_by_text("The task as JSON").click()
+    reason = page.get_by_label("Reason", exact=True)
+    reason.press_sequentially("We still need")
+    services.cast_vote(request_id, actor=manager("otto"), choice=Choice.APPROVE, comment="Fine")
+    expect(page.locator(".votes")).to_contain_text("otto")
+    expect(reason).to_have_value("We still need")
+    expect(reason).to_be_focused()
+    expect(page.locator("#task-json pre")).to_be_visible()
+    reason.press_sequentially(" this bucket")
+    page.get_by_role("button", name="Reject").click()
+    expect(page.locator(".decision")).to_contain_text("We still need this bucket")
+    assert row(request_id).rejection_reason == "We still need this bucket"
+    assert complaints.sentences == []
+
+
+def test_the_keyboard_keeps_its_place_while_rows_arrive(desk: tuple[Page, Complaints]) -> None:
+    page, complaints = desk
+    first = opened(DEPLOY)
+    page.locator(request_link(first)).focus()
+    second = opened(DELETE)
+    page.locator(request_link(second)).wait_for()
+    expect(page.locator(request_link(first))).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(str(first)))
+    assert complaints.sentences == []
+
+
+def test_a_late_click_is_refused_in_place(desk: tuple[Page, Complaints]) -> None:
+    page, complaints = desk
+    request_id = opened(DEPLOY)
+    # Nothing tells this page: as if the stream were slower than the finger.
+    page.route("**/events", lambda route: route.abort())
+    page.locator(request_link(request_id)).click()
+    page.get_by_role("button", name="Approve").wait_for()
+    services.cast_vote(request_id, actor=manager("otto"), choice=Choice.REJECT, comment="No")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("#notices")).to_contain_text("already rejected by otto")
+    expect(page.locator(".decision")).to_contain_text("No")
+    assert row(request_id).status == "rejected"
+    # The browser itself writes the refusal's 409 and the missing stream to its console.
+    ours = [text for text in complaints.sentences if "Failed to load resource" not in text]
+    assert ours == []
+
+
+def test_a_session_that_ended_keeps_what_was_typed(desk: tuple[Page, Complaints]) -> None:
+    page, _ = desk
+    request_id = opened(DEPLOY)
+    page.locator(request_link(request_id)).click()
+    reason = page.get_by_label("Reason", exact=True)
+    reason.fill("Not on a Friday")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Reject").click()
+    expect(page.locator("#notices")).to_contain_text("What you typed is still here")
+    expect(reason).to_have_value("Not on a Friday")
+    assert row(request_id).status == "pending"
+
+
+def test_everything_works_without_javascript(browser: Browser, site: str, maria: str) -> None:
+    request_id = opened(DEPLOY)
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 844})
+    page, complaints = _opened_page(context, site, maria)
+    page.get_by_label("Risk").select_option("critical")
+    page.get_by_role("button", name="Filter").click()
+    page.locator(request_link(request_id)).click()
+    page.get_by_label("Reason", exact=True).fill("Not yet")
+    page.get_by_role("button", name="Reject").click()
+    expect(page.locator("#notices")).to_contain_text("Rejected. The operation will not run.")
+    expect(page.locator(".decision")).to_contain_text("Not yet")
+    assert entries(request_id)[-1] == "request.rejected"
+    assert complaints.sentences == []
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_nothing_overflows_a_narrow_or_a_wide_window(
+    browser: Browser, site: str, maria: str, width: int
+) -> None:
+    long = "x" * 180
+    request_id = opened(
+        {**DEPLOY, "description": long, "arguments": {long: long}},
+        agent_name=long,
+        requested_by=long,
+        workflow_id=long,
+        action={"executor": "command", "argv": ["deploy", long], "cwd": long, "pass_env": []},
+    )
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page, complaints = _opened_page(context, site, maria)
+    for address in ("/", f"/approvals/{request_id}/"):
+        page.goto(site + address)
+        wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(wider) == 0, address
+    assert complaints.sentences == []
+    context.close()

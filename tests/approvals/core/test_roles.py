@@ -1,0 +1,49 @@
+"""The table of roles, read aloud."""
+
+import pytest
+
+from approvals.core.lifecycle import Actor, Via
+from approvals.core.roles import ABILITIES, SCOPES, Ability, Role, may, roles_of
+
+DECIDING = {"release-managers"}
+
+
+def test_every_role_reads_and_no_ability_is_without_a_role() -> None:
+    assert set(ABILITIES) == set(Role)
+    assert all(Ability.READ in abilities for abilities in ABILITIES.values())
+    assert frozenset().union(*ABILITIES.values()) == set(Ability)
+
+
+def test_asking_and_deciding_are_never_one_role() -> None:
+    assert not any({Ability.START, Ability.DECIDE} <= abilities for abilities in ABILITIES.values())
+
+
+def test_a_token_s_scope_never_operates() -> None:
+    for role in SCOPES.values():
+        assert not ABILITIES[role] & (ABILITIES[Role.OPERATOR] - {Ability.READ})
+
+
+@pytest.mark.parametrize(
+    ("facts", "roles"),
+    [
+        ({"user_id": None}, set()),
+        ({"active": False, "operator": True}, set()),
+        ({}, {Role.VIEWER, Role.REQUESTER}),
+        ({"groups": frozenset({"sales"})}, {Role.VIEWER, Role.REQUESTER}),
+        (
+            {"groups": frozenset({"release-managers"})},
+            {Role.VIEWER, Role.REQUESTER, Role.APPROVER},
+        ),
+        ({"operator": True}, {Role.VIEWER, Role.REQUESTER, Role.OPERATOR}),
+    ],
+)
+def test_the_roles_of_an_account(facts: dict[str, object], roles: set[Role]) -> None:
+    actor = Actor(**{"name": "ana", "via": Via.WEB, "user_id": 1, **facts})  # type: ignore[arg-type]
+    assert roles_of(actor, DECIDING) == roles
+
+
+def test_an_operator_does_not_decide_by_being_one() -> None:
+    operator = Actor(name="oda", via=Via.WEB, user_id=1, operator=True)
+    roles = roles_of(operator, DECIDING)
+    assert may(roles, Ability.SETTLE_RUN)
+    assert not may(roles, Ability.DECIDE)

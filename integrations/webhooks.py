@@ -15,7 +15,7 @@ from approvals import actors, outbox, services
 from approvals.core.events import LINEAR, ChannelError
 from approvals.core.lifecycle import Status, Via
 from approvals.errors import AlreadyDecided, Refusal
-from approvals.selectors.request import find_for_linear, get_snapshot
+from approvals.selectors.request import find_for_linear, get_snapshot, heard_of_later
 from integrations.linear.config import linear_config
 from integrations.linear.directory import directory
 from integrations.linear.hearing import first_time
@@ -128,7 +128,11 @@ def _record(delivery_id: str, body: bytes, message: Message, gateway: _Identity)
         return _answer("duplicate", request_id, "this webhook was applied before")
     answer = _apply(message, request_id, gateway)
     services.finish_webhook(
-        webhook_id, outcome=answer.status, reason=answer.reason, request_id=answer.request_id
+        webhook_id,
+        outcome=answer.status,
+        reason=answer.reason,
+        request_id=answer.request_id,
+        happened_at=message.changed_at,
     )
     return answer
 
@@ -153,6 +157,8 @@ def _apply(message: Message, request_id: UUID | None, gateway: _Identity) -> Ans
         return _answer("ignored", request_id, "the reaction is not on the gateway's own comment")
     if not _fresh(message.sent_at):
         return _defer(request_id, "the webhook is stale; the issue itself is read instead")
+    if message.changed_at and heard_of_later(request_id, message.changed_at):
+        return _defer(request_id, "a later change of the issue was told before this one")
     return _hear(message, word, request_id)
 
 

@@ -149,6 +149,7 @@ class Migration(migrations.Migration):
                 ('body_digest', models.CharField(max_length=64)),
                 ('body', models.TextField(blank=True, default='')),
                 ('received_at', models.DateTimeField(db_default=approvals.models.owed.ClockTimestamp())),
+                ('happened_at', models.DateTimeField(blank=True, null=True)),
                 ('outcome', models.CharField(blank=True, default='', max_length=20)),
                 ('reason', models.CharField(blank=True, default='', max_length=300)),
                 ('request', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='inbound_webhooks', to='approvals.approvalrequest')),

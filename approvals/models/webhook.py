@@ -16,6 +16,8 @@ class InboundWebhook(models.Model):
     body_digest = models.CharField(max_length=64)
     body = models.TextField(blank=True, default="")
     received_at = models.DateTimeField(db_default=ClockTimestamp())
+    # When the outside says it happened; messages arrive in any order.
+    happened_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=20, blank=True, default="")
     reason = models.CharField(max_length=300, blank=True, default="")
     request = models.ForeignKey(

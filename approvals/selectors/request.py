@@ -10,7 +10,7 @@ from approvals.core import intake, lifecycle
 from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Actor, Refused, Status
 from approvals.errors import RequestNotFound
-from approvals.models import ApprovalRequest, AuditEntry, Delivery
+from approvals.models import ApprovalRequest, AuditEntry, Delivery, InboundWebhook
 
 
 def get_request(request_id: UUID) -> ApprovalRequest:
@@ -91,6 +91,12 @@ def snapshots_of_thread(thread_id: str) -> list[Snapshot]:
     """Every request of a workflow's thread, oldest first."""
     rows = ApprovalRequest.objects.prefetch_related("votes").filter(thread_id=thread_id)
     return [row.snapshot() for row in rows.order_by("created_at", "pk")]
+
+
+def heard_of_later(request_id: UUID, moment: datetime) -> bool:
+    """Whether a message about something later than the moment was recorded for the request."""
+    rows = InboundWebhook.objects.filter(request_id=request_id, happened_at__gt=moment)
+    return rows.exists()
 
 
 def pending_for_channel(channel: str, limit: int, after: UUID | None) -> list[Snapshot]:

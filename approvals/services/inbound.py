@@ -1,6 +1,7 @@
 """Keep what the outside says, so that nothing is applied twice."""
 
 import hashlib
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
@@ -31,9 +32,17 @@ def record_webhook(*, source: str, delivery_id: str, body: bytes) -> int | None:
 
 
 def finish_webhook(
-    webhook_id: int, *, outcome: str, reason: str = "", request_id: UUID | None = None
+    webhook_id: int,
+    *,
+    outcome: str,
+    reason: str = "",
+    request_id: UUID | None = None,
+    happened_at: datetime | None = None,
 ) -> None:
-    """Note what became of a recorded message."""
+    """Note what became of a recorded message, and when it says that it happened."""
     InboundWebhook.objects.filter(pk=webhook_id).update(
-        outcome=outcome, reason=harmless(reason)[:300], request_id=request_id
+        outcome=outcome,
+        reason=harmless(reason)[:300],
+        request_id=request_id,
+        happened_at=happened_at,
     )

@@ -85,10 +85,14 @@ def find_bounce(issue: Issue, config: LinearConfig, viewer_id: str) -> Bounce | 
 def _words(
     issue: Issue, config: LinearConfig, viewer_id: str
 ) -> Iterator[tuple[datetime, Person, Word]]:
-    """Every word on the issue, by whom and when, but those of the gateway itself."""
+    """Every word on the issue, by whom and when, but those of the gateway itself.
+
+    Of one person's moves only the last one speaks: who moved on took the earlier one back.
+    """
     thumbs = list(issue.reactions)
     said: list[tuple[datetime, Person | None, Word | None]] = []
-    for move in issue.moves:
+    last_moves = {move.person.id: move for move in issue.moves if move.person}
+    for move in last_moves.values():
         name = move.person.name if move.person else ""
         said.append((move.at, move.person, move_word(config, move.to_state, name, move.id)))
     for comment in issue.comments:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from integrations.linear.config import LinearConfig
@@ -30,7 +31,8 @@ class Message:
 
     `references` are the issue's UUID and identifier, as far as given. `person_id` is empty where
     no person of the workspace acted. `sent_at` is in epoch seconds, None where it is missing.
-    `reacted_to` is the author of the comment that a reaction stands on, None for other words.
+    `changed_at` is when an issue was changed, as the message tells it. `reacted_to` is the author
+    of the comment that a reaction stands on, None for other words.
     """
 
     references: tuple[str, ...]
@@ -39,6 +41,7 @@ class Message:
     sent_at: float | None
     word: Word | None
     silence: str = ""
+    changed_at: datetime | None = None
     reacted_to: str | None = None
 
 
@@ -63,6 +66,7 @@ def read_message(body: bytes, config: LinearConfig) -> Message:
         sent_at=_seconds(event.get("webhookTimestamp")),
         word=word,
         silence=silence,
+        changed_at=_moment(data.get("updatedAt")) if _text(event, "type") == "Issue" else None,
         reacted_to=_text(comment, "userId") if about_comment else None,
     )
 
@@ -159,6 +163,15 @@ def _seconds(milliseconds: object) -> float | None:
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
         return None
     return milliseconds / 1000 if abs(milliseconds) < 1e15 else None
+
+
+def _moment(value: object) -> datetime | None:
+    """The moment of an ISO text with its zone, or None for anything else."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
 
 
 def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -71,7 +71,7 @@ def test_a_long_history_is_read_to_its_end(linear: LinearWorld) -> None:
         state = "In Progress" if number % 2 == 0 else "Todo"
         linear.sandbox.move(str(request_id), state, "ben", webhook=False)
     linear.sandbox.move(str(request_id), "Done", "ada", webhook=False)
-    linear.sandbox.move(str(request_id), "Todo", "ada", webhook=False)
+    linear.sandbox.move(str(request_id), "Todo", "ben", webhook=False)
     for _ in range(25):
         linear.sandbox.move(str(request_id), "Backlog", "ben", webhook=False)
         linear.sandbox.move(str(request_id), "Todo", "ben", webhook=False)

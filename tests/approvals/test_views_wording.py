@@ -1,0 +1,79 @@
+"""What the pages' words are made of."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from approvals import wording
+from approvals.core.events import EventName
+from approvals.templatetags.pages import web_address
+
+NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (61, "1 min"),
+        (3600, "1 h"),
+        (3600 * 3 + 60 * 20 + 5, "3 h 20 min"),
+        (86_400, "1 d"),
+        (86_400 * 2 + 3600 * 5 + 60, "2 d 5 h"),
+    ],
+)
+def test_a_span_is_told_in_its_two_largest_units(seconds: int, words: str) -> None:
+    assert wording.duration(seconds) == words
+
+
+def test_a_moment_is_told_from_now() -> None:
+    assert wording.relative(NOW + timedelta(hours=2), NOW) == "in 2 h"
+    assert wording.relative(NOW - timedelta(minutes=5), NOW) == "5 min ago"
+    assert wording.relative(NOW, NOW) == "now"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain words, ünïcode 漢字", "plain words, ünïcode 漢字"),
+        ("a\u202eb", "a\\u202eb"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("bell\x07 and delete\x7f", "bell\\u0007 and delete\\u007f"),
+        ("tag\U000e0041", "tag\\udb40\\udc41"),
+    ],
+)
+def test_what_is_invisible_is_shown_by_its_number(text: str, shown: str) -> None:
+    assert wording.plain(text) == shown
+
+
+def test_every_event_has_words_even_with_nothing_else_known_of_it() -> None:
+    for name in EventName:
+        assert wording.told(name, {}).phrase != name
+    assert wording.told("later.invented", {"reason": "x"}) == wording.Told("later.invented", "x")
+
+
+@pytest.mark.parametrize(
+    ("secret", "argument", "shown"),
+    [
+        ("sk-12345", "--token=sk-12345", "--token=••••••"),
+        # Masking every 1 or yes would hide what runs and hardly a secret.
+        ("1", "--replicas=1", "--replicas=1"),
+    ],
+)
+def test_a_masked_value_is_masked_where_it_was_filled_in(
+    secret: str, argument: str, shown: str
+) -> None:
+    task = {"arguments": {"token": secret, "list": [{"password": secret}]}}
+    action: dict[str, Any] = {"argv": ["run", argument], "body": {"deep": [argument]}}
+    masked = wording.masked_action(task, action)
+    assert masked == {"argv": ["run", shown], "body": {"deep": [shown]}}
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "data:text/html,x", "//host/x", "http://", "x", "", None]
+)
+def test_only_http_addresses_become_links(address: str | None) -> None:
+    assert web_address(address) == ""
+    assert web_address("https://example.com/a") == "https://example.com/a"

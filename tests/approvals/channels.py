@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from approvals.core.events import Event, Receipt, Snapshot
+from approvals.core.events import ChannelBusy, ChannelError, Event, Receipt, Snapshot
 
 Answer = Callable[[Snapshot, Sequence[Event]], Receipt]
 
@@ -74,3 +75,27 @@ class Chat(Notebook):
 def issue(request: Snapshot) -> str:
     """An identifier of the request's own."""
     return f"CHEF-{request.id.int % 10**9}"
+
+
+def fails(sentence: str = "The door is shut.", **facts: Any) -> Answer:
+    """An answer that fails like this."""
+
+    def answer(request: Snapshot, since: Sequence[Event]) -> Receipt:
+        raise ChannelError(sentence, **facts)
+
+    return answer
+
+
+def busy(request: Snapshot, since: Sequence[Event]) -> Receipt:
+    """An answer that asks to come back soon."""
+    raise ChannelBusy
+
+
+def meanwhile(work: Any, then: Answer | None = None) -> Answer:
+    """Something happens while the channel is at work."""
+
+    def answer(request: Snapshot, since: Sequence[Event]) -> Receipt:
+        work(request.id)
+        return then(request, since) if then else Receipt(issue(request), "https://l/1")
+
+    return answer

@@ -2,15 +2,17 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from approvals import services
+from approvals import outbox, services
 from approvals.actors import user_actor
-from approvals.core.lifecycle import Actor, Via
+from approvals.audit import SYSTEM
+from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.models import ApprovalRequest, AuditEntry, Delivery
 
 DEPLOY = {"operation": "deploy", "environment": "production", "description": "Ship it"}
@@ -109,3 +111,41 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
         thread.join(timeout=60)
         assert not thread.is_alive()
     return outcomes
+
+
+def vote(request_id: UUID, name: str = "grace", choice: Choice = Choice.APPROVE) -> None:
+    """A release manager's vote."""
+    services.cast_vote(request_id, actor=manager(name), choice=choice)
+
+
+def due(request_id: UUID, channel: str = "linear") -> None:
+    """Let the wait of a delivery be over."""
+    Delivery.objects.filter(request_id=request_id, channel=channel).update(
+        not_before=outbox.clock() - timedelta(seconds=1)
+    )
+
+
+def waits(request_id: UUID, channel: str = "linear") -> float:
+    """Seconds until the delivery may be tried."""
+    return (delivery(request_id, channel).not_before - outbox.clock()).total_seconds()
+
+
+def approve(request_id: UUID, actor: Actor, **facts: Any) -> services.Ballot:
+    """Approve it as this person."""
+    return services.cast_vote(request_id, actor=actor, choice=Choice.APPROVE, **facts)
+
+
+def reject(request_id: UUID, actor: Actor, comment: str = "") -> services.Ballot:
+    """Reject it as this person."""
+    return services.cast_vote(request_id, actor=actor, choice=Choice.REJECT, comment=comment)
+
+
+def cancel(request_id: UUID, actor: Actor = SYSTEM) -> None:
+    """Withdraw it."""
+    services.cancel_request(request_id, actor=actor, reason="no longer wanted")
+
+
+def expire(request_id: UUID) -> None:
+    """Let its deadline pass and the sweep come by."""
+    pass_deadline(request_id)
+    assert services.expire_overdue() == 1

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agents.graphs import BUILT_IN
 from agents.models import Run, RunStatus
+from agents.registry import BUILT_IN
 from approvals.core.intake import harmless
 from approvals.core.lifecycle import Status
 from approvals.selectors.request import snapshots_of_thread

@@ -20,8 +20,8 @@ from psycopg.rows import DictRow, dict_row
 
 from agents import executions, payloads
 from agents.executions import NeedsAttention, StillRunning
-from agents.graphs import BUILT_IN, graph_spec
 from agents.models import Run
+from agents.registry import BUILT_IN, graph_spec
 from approvals import outbox, services
 from approvals.core.events import ChannelBusy, Snapshot
 from approvals.core.lifecycle import Status

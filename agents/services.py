@@ -1,7 +1,6 @@
-"""The verbs for runs: start, cancel, settle; and what follows each turn of a thread."""
+"""The verbs for runs: start, cancel, settle. What follows each turn of a thread is in `turns`."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,25 +8,22 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from agents import runtime
-from agents.graphs import BUILT_IN, graph_spec
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
-from agents.progress import outcome_of, shown_steps
+from agents.progress import shown_steps
+from agents.registry import BUILT_IN, graph_spec
+from agents.standing import cancel_pending, end, hint, locked
 from agents.templates import SINGLE_TASK, UnfitTask, single_step, workflow_templates
 from approvals import outbox, services
 from approvals.core import intake
 from approvals.core.canonical import digest
-from approvals.core.events import ChannelBusy, EventName, Snapshot
-from approvals.core.lifecycle import Actor, Status, Via
+from approvals.core.events import EventName
+from approvals.core.lifecycle import Actor
 from approvals.errors import (
     AlreadyEnded,
     IdempotencyConflict,
     InvalidInput,
     NotAllowed,
-    RequestNotFound,
 )
-from approvals.selectors.request import snapshots_of_thread
-from approvals.services import SYSTEM
 
 _OPEN = (ExecutionStatus.HELD, ExecutionStatus.UNKNOWN, ExecutionStatus.STARTED)
 
@@ -104,13 +100,13 @@ def cancel_run(run_id: UUID, *, actor: Actor, reason: str) -> None:
     if (fault := intake.text_fault(reason, 4000)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
     with transaction.atomic():
-        run = _locked(run_id)
+        run = locked(run_id)
         if not (actor.operator or (actor.user_id and actor.user_id == run.opened_by_id)):
             raise NotAllowed("Only whoever asked for it, or an operator, may cancel a run.")
         _must_not_have_ended(run)
-        _end(run, RunStatus.CANCELLED, {"outcome": "cancelled", "reason": reason})
+        end(run, RunStatus.CANCELLED, {"outcome": "cancelled", "reason": reason})
         services.record_run_event(run.pk, EventName.RUN_CANCELLED, {"reason": reason}, actor=actor)
-        _cancel_pending(run, actor, reason)
+        cancel_pending(run, actor, reason)
 
 
 def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None:
@@ -127,7 +123,7 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None
     if not actor.operator:
         raise NotAllowed("Only an operator may settle a run.")
     with transaction.atomic():
-        run = _locked(run_id)
+        run = locked(run_id)
         if run.status != RunStatus.NEEDS_ATTENTION:
             raise NotAllowed(f"The run is {run.status}; only one that needs attention is settled.")
         data = {"outcome": outcome, "reason": reason, "attention": run.attention}
@@ -142,16 +138,16 @@ def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
         unsettled.update(
             status=ExecutionStatus.ABANDONED, summary=sentence, finished_at=now, claim_token=None
         )
-        _end(run, RunStatus.FAILED, {"outcome": "failed", "summary": sentence})
-        _cancel_pending(run, actor, sentence)
+        end(run, RunStatus.FAILED, {"outcome": "failed", "summary": sentence})
+        cancel_pending(run, actor, sentence)
         return
     if outcome == "done":
         settled = unsettled.update(
             status=ExecutionStatus.SUCCEEDED, summary=sentence, finished_at=now, claim_token=None
         )
         if not settled:
-            _end(run, RunStatus.COMPLETED, {"outcome": "completed", "summary": sentence})
-            _cancel_pending(run, actor, sentence)
+            end(run, RunStatus.COMPLETED, {"outcome": "completed", "summary": sentence})
+            cancel_pending(run, actor, sentence)
             return
     else:
         unsettled.exclude(status=ExecutionStatus.STARTED).update(retry_granted_at=now)
@@ -162,135 +158,6 @@ def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
     )
     outbox.nudge_thread(run.thread_id)
     transaction.on_commit(hint, robust=True)
-
-
-def advance_next() -> bool:
-    """Give the most urgent owed run its turn; False when none is due."""
-    run = outbox.claim(Run.objects.all(), lease_seconds=outbox.RUN_LEASE_SECONDS)
-    if run is None:
-        return False
-    if run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
-        outbox.settle(run, done=run.wanted)
-        return True
-    try:
-        runtime.take_turn(run, lambda position: _capture(run, position))
-    except ChannelBusy:
-        wait = timedelta(seconds=outbox.BUSY_SECONDS)
-        outbox.settle(run, not_before=outbox.clock() + wait)
-        return True
-    except runtime.Stopped as error:
-        _needs_attention(run.pk, str(error))
-    outbox.settle(run, done=run.wanted, attempts=0, last_error="")
-    outbox.wake_thread(run.thread_id)
-    return True
-
-
-def resume_run(request: Snapshot) -> None:
-    """Let the run of a decided request go on with the verdict; already done is success.
-
-    Raises ChannelBusy while somebody else moves the thread.
-    """
-    if request.status in {Status.PENDING, Status.SUPERSEDED}:
-        return
-    run = Run.objects.filter(thread_id=request.thread_id).first()
-    # What needs attention goes on by `settle_run` alone, which owes every verdict again.
-    if run is None or run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
-        return
-    try:
-        refusal = runtime.resume(run, request, lambda position: _capture(run, position))
-    except runtime.Stopped as error:
-        _needs_attention(run.pk, str(error))
-        return
-    if refusal:
-        services.record_event(request.id, EventName.RESUME_REFUSED, {"reason": refusal})
-    outbox.wake_thread(run.thread_id)
-
-
-def flag_given_up_resumes() -> None:
-    """A run whose verdict could not be delivered within the bound needs a person."""
-    threads = outbox.given_up_threads()
-    for run in Run.objects.filter(thread_id__in=threads, status=RunStatus.WAITING):
-        _needs_attention(run.pk, "The decision could not be handed to the run; see the delivery.")
-
-
-def hint() -> None:
-    """Wake a worker for the runs that are owed a turn."""
-    outbox.hint_task("agents.tasks.advance_runs", "runs")
-
-
-def _capture(run: Run, position: runtime.Position) -> None:
-    """Bring the tables up to where the thread stands: requests for its interrupts, its status."""
-    asked: dict[tuple[str, str], UUID | None] = {}
-    actor = Actor(run.requested_by, Via.SYSTEM, user_id=run.opened_by_id, key="run")
-    for interrupt_id, ask in position.asks:
-        opened = services.open_request(
-            workflow_id=str(run.pk),
-            thread_id=run.thread_id,
-            checkpoint_id=position.checkpoint_id,
-            interrupt_id=interrupt_id,
-            task=ask.task,
-            action=ask.action,
-            agent_name=ask.agent,
-            requested_by=run.requested_by,
-            pr_number=run.pr_number,
-            pr_url=run.pr_url,
-            github_repo=run.github_repo,
-            actor=actor,
-        )
-        asked[interrupt_id, ask.digest] = opened.request_id
-    for request in snapshots_of_thread(run.thread_id):
-        if request.status is Status.PENDING and (request.interrupt_id, request.digest) not in asked:
-            successors = [pk for (key, _), pk in asked.items() if key == request.interrupt_id]
-            services.supersede_request(
-                request.id,
-                reason="The workflow no longer asks for this, or asks for something else.",
-                successor_id=successors[0] if successors else None,
-            )
-    with transaction.atomic():
-        row = _locked(run.pk)
-        if row.status in ENDED:
-            _cancel_pending(row, SYSTEM, f"The run was {row.status}.")
-            return
-        if row.graph == BUILT_IN:
-            row.steps = shown_steps(position.values, waiting=bool(position.asks))
-            row.save(update_fields=["steps"])
-        if not position.finished:
-            Run.objects.filter(pk=row.pk).update(status=RunStatus.WAITING)
-            return
-        status, result = outcome_of(row, position.values)
-        _end(row, status, result)
-        data = {"status": status}
-        services.record_run_event(row.pk, EventName.RUN_ENDED, data)
-
-
-def _needs_attention(run_id: UUID, sentence: str) -> None:
-    with transaction.atomic():
-        run = _locked(run_id)
-        if run.status in ENDED:
-            return
-        run.status, run.attention = RunStatus.NEEDS_ATTENTION, intake.harmless(sentence)[:4000]
-        run.save(update_fields=["status", "attention"])
-        services.record_run_event(run.pk, EventName.RUN_NEEDS_ATTENTION, {"reason": run.attention})
-
-
-def _end(run: Run, status: RunStatus, result: Mapping[str, Any]) -> None:
-    run.status, run.result, run.ended_at = status, dict(result), outbox.clock()
-    run.attention = ""
-    run.save(update_fields=["status", "result", "ended_at", "attention"])
-
-
-def _cancel_pending(run: Run, actor: Actor, reason: str) -> None:
-    for request in snapshots_of_thread(run.thread_id):
-        if request.status is Status.PENDING:
-            operator = Actor(actor.name, actor.via, actor.user_id, key=actor.key, operator=True)
-            services.cancel_request(request.id, actor=operator, reason=reason)
-
-
-def _locked(run_id: UUID) -> Run:
-    run = Run.objects.select_for_update().filter(pk=run_id).first()
-    if run is None:
-        raise RequestNotFound(f"There is no workflow {run_id}.")
-    return run
 
 
 def _must_not_have_ended(run: Run) -> None:

@@ -4,7 +4,7 @@ import time
 
 from celery import shared_task
 
-from agents import services
+from agents.standing import hint
 from approvals.services import beat_heart
 
 SHIFT_SECONDS = 20.0
@@ -13,10 +13,13 @@ SHIFT_SECONDS = 20.0
 @shared_task
 def advance_runs() -> None:
     """Give every run that is owed a turn its turn, until none is due."""
+    # Imported by the first run, not by every worker: langgraph is slow to load.
+    from agents import turns  # noqa: PLC0415
+
     beat_heart("runs")
-    services.flag_given_up_resumes()
+    turns.flag_given_up_resumes()
     ends = time.monotonic() + SHIFT_SECONDS
-    while services.advance_next():
+    while turns.advance_next():
         if time.monotonic() > ends:
-            services.hint()
+            hint()
             return

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from agents.services import resume_run
 from approvals.core.events import WORKFLOW, Event, Receipt, Snapshot
 
 
@@ -17,6 +16,9 @@ class WorkflowChannel:
 
     def converge(self, request: Snapshot, since: Sequence[Event]) -> Receipt:
         """Hand the verdict to the run; ChannelBusy while another worker moves its thread."""
+        # Imported by the first resume: every process has this channel, and langgraph loads slowly.
+        from agents.turns import resume_run  # noqa: PLC0415
+
         del since  # the verdict is always read from the request as it is now
         resume_run(request)
         return Receipt(reference=request.workflow_id)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from agents import services
+from agents import services, turns
 from agents.models import Run
 from approvals import outbox
 from approvals.actors import user_actor
@@ -34,7 +34,7 @@ class Worker:
     def turn(self) -> None:
         """Do all the work that is owed to runs."""
         for _ in range(50):
-            if not (services.advance_next() or outbox.deliver_next("workflow")):
+            if not (turns.advance_next() or outbox.deliver_next("workflow")):
                 return
         raise AssertionError("the work never ends")
 

@@ -1,0 +1,54 @@
+"""How a run stands, changed under the lock on its row."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from agents.models import ENDED, Run, RunStatus
+from approvals import outbox, services
+from approvals.core import intake
+from approvals.core.events import EventName
+from approvals.core.lifecycle import Actor, Status
+from approvals.errors import RequestNotFound
+from approvals.selectors.request import snapshots_of_thread
+
+
+def locked(run_id: UUID) -> Run:
+    """The run with its row locked; RequestNotFound."""
+    run = Run.objects.select_for_update().filter(pk=run_id).first()
+    if run is None:
+        raise RequestNotFound(f"There is no workflow {run_id}.")
+    return run
+
+
+def end(run: Run, status: RunStatus, result: Mapping[str, Any]) -> None:
+    """Give a locked run its last status and its result."""
+    run.status, run.result, run.ended_at = status, dict(result), outbox.clock()
+    run.attention = ""
+    run.save(update_fields=["status", "result", "ended_at", "attention"])
+
+
+def cancel_pending(run: Run, actor: Actor, reason: str) -> None:
+    """Cancel whatever a run that has ended still waits for."""
+    for request in snapshots_of_thread(run.thread_id):
+        if request.status is Status.PENDING:
+            operator = Actor(actor.name, actor.via, actor.user_id, key=actor.key, operator=True)
+            services.cancel_request(request.id, actor=operator, reason=reason)
+
+
+def need_attention(run_id: UUID, sentence: str) -> None:
+    """Stop a run until a person settles it."""
+    with transaction.atomic():
+        run = locked(run_id)
+        if run.status in ENDED:
+            return
+        run.status, run.attention = RunStatus.NEEDS_ATTENTION, intake.harmless(sentence)[:4000]
+        run.save(update_fields=["status", "attention"])
+        services.record_run_event(run.pk, EventName.RUN_NEEDS_ATTENTION, {"reason": run.attention})
+
+
+def hint() -> None:
+    """Wake a worker for the runs that are owed a turn."""
+    outbox.hint_task("agents.tasks.advance_runs", "runs")

@@ -1,0 +1,111 @@
+"""The turns of runs: what a worker does for one, and what follows in the tables."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+
+from agents import runtime
+from agents.models import ENDED, Run, RunStatus
+from agents.progress import outcome_of, shown_steps
+from agents.registry import BUILT_IN
+from agents.standing import cancel_pending, end, locked, need_attention
+from approvals import outbox, services
+from approvals.core.events import ChannelBusy, EventName, Snapshot
+from approvals.core.lifecycle import Actor, Status, Via
+from approvals.selectors.request import snapshots_of_thread
+from approvals.services import SYSTEM
+
+
+def advance_next() -> bool:
+    """Give the most urgent owed run its turn; False when none is due."""
+    run = outbox.claim(Run.objects.all(), lease_seconds=outbox.RUN_LEASE_SECONDS)
+    if run is None:
+        return False
+    if run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
+        outbox.settle(run, done=run.wanted)
+        return True
+    try:
+        runtime.take_turn(run, lambda position: _capture(run, position))
+    except ChannelBusy:
+        wait = timedelta(seconds=outbox.BUSY_SECONDS)
+        outbox.settle(run, not_before=outbox.clock() + wait)
+        return True
+    except runtime.Stopped as error:
+        need_attention(run.pk, str(error))
+    outbox.settle(run, done=run.wanted, attempts=0, last_error="")
+    outbox.wake_thread(run.thread_id)
+    return True
+
+
+def resume_run(request: Snapshot) -> None:
+    """Let the run of a decided request go on with the verdict; already done is success.
+
+    Raises ChannelBusy while somebody else moves the thread.
+    """
+    if request.status in {Status.PENDING, Status.SUPERSEDED}:
+        return
+    run = Run.objects.filter(thread_id=request.thread_id).first()
+    # What needs attention goes on by `settle_run` alone, which owes every verdict again.
+    if run is None or run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
+        return
+    try:
+        refusal = runtime.resume(run, request, lambda position: _capture(run, position))
+    except runtime.Stopped as error:
+        need_attention(run.pk, str(error))
+        return
+    if refusal:
+        services.record_event(request.id, EventName.RESUME_REFUSED, {"reason": refusal})
+    outbox.wake_thread(run.thread_id)
+
+
+def flag_given_up_resumes() -> None:
+    """A run whose verdict could not be delivered within the bound needs a person."""
+    threads = outbox.given_up_threads()
+    for run in Run.objects.filter(thread_id__in=threads, status=RunStatus.WAITING):
+        need_attention(run.pk, "The decision could not be handed to the run; see the delivery.")
+
+
+def _capture(run: Run, position: runtime.Position) -> None:
+    """Bring the tables up to where the thread stands: requests for its interrupts, its status."""
+    asked: dict[tuple[str, str], UUID | None] = {}
+    actor = Actor(run.requested_by, Via.SYSTEM, user_id=run.opened_by_id, key="run")
+    for interrupt_id, ask in position.asks:
+        opened = services.open_request(
+            workflow_id=str(run.pk),
+            thread_id=run.thread_id,
+            checkpoint_id=position.checkpoint_id,
+            interrupt_id=interrupt_id,
+            task=ask.task,
+            action=ask.action,
+            agent_name=ask.agent,
+            requested_by=run.requested_by,
+            pr_number=run.pr_number,
+            pr_url=run.pr_url,
+            github_repo=run.github_repo,
+            actor=actor,
+        )
+        asked[interrupt_id, ask.digest] = opened.request_id
+    for request in snapshots_of_thread(run.thread_id):
+        if request.status is Status.PENDING and (request.interrupt_id, request.digest) not in asked:
+            successors = [pk for (key, _), pk in asked.items() if key == request.interrupt_id]
+            services.supersede_request(
+                request.id,
+                reason="The workflow no longer asks for this, or asks for something else.",
+                successor_id=successors[0] if successors else None,
+            )
+    with transaction.atomic():
+        row = locked(run.pk)
+        if row.status in ENDED:
+            cancel_pending(row, SYSTEM, f"The run was {row.status}.")
+            return
+        if row.graph == BUILT_IN:
+            row.steps = shown_steps(position.values, waiting=bool(position.asks))
+            row.save(update_fields=["steps"])
+        if not position.finished:
+            Run.objects.filter(pk=row.pk).update(status=RunStatus.WAITING)
+            return
+        status, result = outcome_of(row, position.values)
+        end(row, status, result)
+        data = {"status": status}
+        services.record_run_event(row.pk, EventName.RUN_ENDED, data)

@@ -122,16 +122,16 @@ def test_what_is_half_written_survives_what_others_do_meanwhile(
     desk: tuple[Page, Complaints],
 ) -> None:
     page, complaints = desk
-    request_id = opened(DELETE)
+    request_id = opened(DELETE, action={"executor": "command", "argv": ["delete", "bucket"]})
     page.locator(request_link(request_id)).click()
-    page.get_by_text("The task as JSON").click()
+    page.get_by_text("The frozen action as JSON").click()
     reason = page.get_by_label("Reason", exact=True)
     reason.press_sequentially("We still need")
     services.cast_vote(request_id, actor=manager("otto"), choice=Choice.APPROVE, comment="Fine")
     expect(page.locator(".votes")).to_contain_text("otto")
     expect(reason).to_have_value("We still need")
     expect(reason).to_be_focused()
-    expect(page.locator("#task-json pre")).to_be_visible()
+    expect(page.locator("#action-json pre")).to_be_visible()
     reason.press_sequentially(" this bucket")
     page.get_by_role("button", name="Reject").click()
     expect(page.locator(".decision")).to_contain_text("We still need this bucket")

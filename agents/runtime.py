@@ -49,6 +49,8 @@ class Position:
     checkpoint_id: str
     asks: Sequence[tuple[str, payloads.Ask]]
     finished: bool
+    # Whether any node was given the verdict of a request; ask only while the thread is locked.
+    was_used: Callable[[UUID], bool]
 
 
 Capture = Callable[[Position], None]
@@ -276,4 +278,5 @@ class _Thread:
             checkpoint_id=str(configurable.get("checkpoint_id", "")),
             asks=asks,
             finished=not state.next,
+            was_used=self._answered,
         )

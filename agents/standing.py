@@ -1,6 +1,7 @@
 """How a run stands, changed under the lock on its row."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from approvals import outbox, services
 from approvals.core import intake
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Status
-from approvals.errors import RequestNotFound
+from approvals.errors import AlreadyDecided, RequestNotFound
 from approvals.selectors.request import snapshots_of_thread
 
 
@@ -35,7 +36,9 @@ def cancel_pending(run: Run, actor: Actor, reason: str) -> None:
     for request in snapshots_of_thread(run.thread_id):
         if request.status is Status.PENDING:
             operator = Actor(actor.name, actor.via, actor.user_id, key=actor.key, operator=True)
-            services.cancel_request(request.id, actor=operator, reason=reason)
+            # A vote may come in between; a run that has ended executes nothing any more.
+            with suppress(AlreadyDecided):
+                services.cancel_request(request.id, actor=operator, reason=reason)
 
 
 def need_attention(run_id: UUID, sentence: str) -> None:

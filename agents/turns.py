@@ -1,5 +1,6 @@
 """The turns of runs: what a worker does for one, and what follows in the tables."""
 
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
 from agents.standing import cancel_pending, end, locked, need_attention
 from approvals import outbox, services
-from approvals.core.events import ChannelBusy, EventName, Snapshot
+from approvals.core.events import WORKFLOW, ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Actor, Status, Via
+from approvals.errors import AlreadyDecided, Refusal
 from approvals.selectors.request import snapshots_of_thread
 from approvals.services import SYSTEM
 
@@ -25,13 +27,17 @@ def advance_next() -> bool:
     if run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
         outbox.settle(run, done=run.wanted)
         return True
+    if run.attempts >= outbox.MAX_ATTEMPTS:
+        need_attention(run.pk, "Whoever gave this run its turn died every time.")
+        outbox.settle(run, done=run.wanted)
+        return True
     try:
         runtime.take_turn(run, lambda position: _capture(run, position))
     except ChannelBusy:
         wait = timedelta(seconds=outbox.BUSY_SECONDS)
-        outbox.settle(run, not_before=outbox.clock() + wait)
+        outbox.settle(run, attempts=0, not_before=outbox.clock() + wait)
         return True
-    except runtime.Stopped as error:
+    except (runtime.Stopped, Refusal) as error:
         need_attention(run.pk, str(error))
     outbox.settle(run, done=run.wanted, attempts=0, last_error="")
     outbox.wake_thread(run.thread_id)
@@ -51,7 +57,7 @@ def resume_run(request: Snapshot) -> None:
         return
     try:
         refusal = runtime.resume(run, request, lambda position: _capture(run, position))
-    except runtime.Stopped as error:
+    except (runtime.Stopped, Refusal) as error:
         need_attention(run.pk, str(error))
         return
     if refusal:
@@ -86,14 +92,21 @@ def _capture(run: Run, position: runtime.Position) -> None:
             actor=actor,
         )
         asked[interrupt_id, ask.digest] = opened.request_id
+        if opened.request_id is None or opened.status == Status.PENDING:
+            continue
+        # The graph asks again for what was decided before: it is owed that verdict.
+        if not position.was_used(opened.request_id):
+            outbox.nudge(opened.request_id, WORKFLOW)
     for request in snapshots_of_thread(run.thread_id):
         if request.status is Status.PENDING and (request.interrupt_id, request.digest) not in asked:
             successors = [pk for (key, _), pk in asked.items() if key == request.interrupt_id]
-            services.supersede_request(
-                request.id,
-                reason="The workflow no longer asks for this, or asks for something else.",
-                successor_id=successors[0] if successors else None,
-            )
+            # A vote may come in between; its verdict then finds that the digest differs.
+            with suppress(AlreadyDecided):
+                services.supersede_request(
+                    request.id,
+                    reason="The workflow no longer asks for this, or asks for something else.",
+                    successor_id=successors[0] if successors else None,
+                )
     with transaction.atomic():
         row = locked(run.pk)
         if row.status in ENDED:

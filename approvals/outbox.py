@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -106,7 +106,12 @@ def _raise(request_ids: Sequence[UUID], names: Sequence[str]) -> None:
 
 def _hint_on_commit(names: Sequence[str]) -> None:
     for name in names:
-        transaction.on_commit(partial(hint, name), robust=True)
+
+        def wake(name: str = name) -> None:
+            # A function, not a `partial`: Django logs one that fails under its `__qualname__`.
+            hint(name)
+
+        transaction.on_commit(wake, robust=True)
 
 
 def hint(channel: str) -> None:
@@ -137,10 +142,14 @@ def claim(rows: QuerySet[Row], *, lease_seconds: int = LEASE_SECONDS) -> Row | N
             .order_by("priority", "not_before", "pk")
             .first()
         )
-        if row is not None:
-            row.lease_token = uuid4()
-            row.lease_until = now + timedelta(seconds=lease_seconds)
-            row.save(update_fields=["lease_token", "lease_until"])
+        if row is None:
+            return None
+        if row.lease_until is not None:
+            # Whoever held it died, or raised what nobody expected: that is a failed attempt too.
+            row.attempts += 1
+        row.lease_token = uuid4()
+        row.lease_until = now + timedelta(seconds=lease_seconds)
+        row.save(update_fields=["lease_token", "lease_until", "attempts"])
     return row
 
 
@@ -185,7 +194,10 @@ def deliver_next(channel_name: str) -> bool:
     row = claim(Delivery.objects.filter(channel=channel_name), lease_seconds=lease_seconds)
     if row is None:
         return False
-    _converge(row, channels()[channel_name])
+    if row.attempts >= MAX_ATTEMPTS:
+        _failed(row, ChannelError("Whoever worked on this died every time.", permanent=True))
+    else:
+        _converge(row, channels()[channel_name])
     return True
 
 
@@ -200,7 +212,7 @@ def _converge(row: Delivery, channel: Channel) -> None:
     try:
         receipt = channel.converge(request.snapshot(row.memory), since)
     except ChannelBusy:
-        settle(row, not_before=clock() + timedelta(seconds=BUSY_SECONDS))
+        settle(row, attempts=0, not_before=clock() + timedelta(seconds=BUSY_SECONDS))
     except ChannelError as error:
         _failed(row, error)
     else:
@@ -275,7 +287,7 @@ def wake_thread(thread_id: str) -> None:
         Owed.is_owed(), channel=WORKFLOW, request__thread_id=thread_id, attempts=0
     )
     if busy.update(not_before=ClockTimestamp()):
-        hint(WORKFLOW)
+        _hint_on_commit([WORKFLOW])
 
 
 def nudge_thread(thread_id: str) -> None:
@@ -287,13 +299,5 @@ def nudge_thread(thread_id: str) -> None:
 
 def given_up_threads() -> list[str]:
     """The threads with a resume that was given up."""
-    rows = Delivery.objects.filter(channel=WORKFLOW, gave_up_at__isnull=False)
+    rows = Delivery.objects.filter(channel=WORKFLOW, gave_up_at__isnull=False, done__lt=F("wanted"))
     return list(rows.values_list("request__thread_id", flat=True).distinct())
-
-
-def owing_channels() -> list[str]:
-    """The channels that have something due now."""
-    due = Delivery.objects.filter(
-        Owed.is_owed(), not_before__lte=ClockTimestamp(), channel__in=list(channels())
-    )
-    return list(due.order_by("channel").values_list("channel", flat=True).distinct())

@@ -222,7 +222,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='approvalrequest',
-            constraint=models.UniqueConstraint(condition=models.Q(('interrupt_id', ''), _negated=True), fields=('thread_id', 'interrupt_id', 'digest'), name='one_request_an_interrupt_and_digest'),
+            constraint=models.UniqueConstraint(condition=models.Q(models.Q(('interrupt_id', ''), _negated=True), models.Q(('status', 'superseded'), _negated=True)), fields=('thread_id', 'interrupt_id', 'digest'), name='one_request_an_interrupt_and_digest'),
         ),
         migrations.AddConstraint(
             model_name='approvalrequest',

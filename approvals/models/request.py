@@ -91,7 +91,8 @@ class ApprovalRequest(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["thread_id", "interrupt_id", "digest"],
-                condition=~Q(interrupt_id=""),
+                # A payload may change back to one that was superseded: that asks anew.
+                condition=~Q(interrupt_id="") & ~Q(status=Status.SUPERSEDED),
                 name="one_request_an_interrupt_and_digest",
             ),
             models.UniqueConstraint(

@@ -17,7 +17,7 @@ from approvals.audit import SYSTEM, Fact
 from approvals.core import intake
 from approvals.core.canonical import digest, proposal_digest
 from approvals.core.events import EventName
-from approvals.core.lifecycle import Actor, Policy
+from approvals.core.lifecycle import Actor, Policy, Status
 from approvals.core.risk import Assessment, Risk, assess
 from approvals.errors import IdempotencyConflict, InvalidInput
 from approvals.models import ApprovalRequest
@@ -206,9 +206,10 @@ def _existing(actor: Actor, key: str) -> ApprovalRequest | None:
 def _captured(row: ApprovalRequest) -> ApprovalRequest | None:
     if not row.interrupt_id:
         return None
-    return ApprovalRequest.objects.filter(
+    same = ApprovalRequest.objects.filter(
         thread_id=row.thread_id, interrupt_id=row.interrupt_id, digest=row.digest
-    ).first()
+    )
+    return same.exclude(status=Status.SUPERSEDED).first()
 
 
 def _same(row: ApprovalRequest, body_digest: str) -> Opened:

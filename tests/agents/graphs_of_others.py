@@ -44,12 +44,22 @@ def one_interrupt() -> Graph:
 
 def parallel_interrupts() -> Graph:
     """Asks twice at the same time; the second payload changes with `asked`."""
+    return _regions("left")
+
+
+def three_interrupts() -> Graph:
+    """Asks three times at the same time; the last payload changes with `asked`."""
+    return _regions("left", "middle")
+
+
+def _regions(*steady: str) -> Graph:
     graph: Graph = StateGraph(State)
-    graph.add_node("left", lambda _: _deploy("production", region="left"))
+    for region in steady:
+        graph.add_node(region, lambda _, region=region: _deploy("production", region=region))
     graph.add_node(
         "right", lambda _: _deploy("production", region="right", version=asked["version"])
     )
-    for name in ("left", "right"):
+    for name in (*steady, "right"):
         graph.add_edge(START, name)
         graph.add_edge(name, END)
     return graph

@@ -23,6 +23,7 @@ GRAPHS = {
     for name in (
         "one_interrupt",
         "parallel_interrupts",
+        "three_interrupts",
         "looping_interrupts",
         "nested_interrupts",
         "unknown_payload",
@@ -235,3 +236,63 @@ def test_cancelling_a_run_ends_what_it_waited_for(worker: Worker) -> None:
     run.refresh_from_db()
     assert (request.status, run.status) == ("cancelled", "cancelled")
     assert others.effects == []
+
+
+def test_a_payload_that_changes_back_asks_anew(worker: Worker) -> None:
+    run = worker.start("three_interrupts")
+    left, middle, first = sorted(worker.pending(run), key=lambda row: row.task["region"])
+    others.asked["version"] = "v2"
+    worker.decide(left)
+    others.asked["version"] = "v1"
+    worker.decide(middle)
+    (again,) = worker.pending(run)
+    first.refresh_from_db()
+    assert (first.status, again.digest) == ("superseded", first.digest)
+    worker.decide(again)
+    assert len(done(run)) == 3
+
+
+def test_a_verdict_that_was_passed_over_is_given_when_the_graph_asks_for_it_again(
+    worker: Worker,
+) -> None:
+    run = worker.start("three_interrupts")
+    left, middle, right = sorted(worker.pending(run), key=lambda row: row.task["region"])
+    for request in (left, right):
+        worker.vote(request)
+    Delivery.objects.filter(request=right).update(priority=9)
+    others.asked["version"] = "v2"
+    worker.turn()
+    assert others.effects == ["production"]
+    others.asked["version"] = "v1"
+    worker.decide(middle)
+    assert len(done(run)) == 3
+    assert others.effects == ["production"] * 3
+
+
+def test_a_vote_that_meets_its_own_supersession_is_not_used(worker: Worker) -> None:
+    run = worker.start("parallel_interrupts")
+    left, right = sorted(worker.pending(run), key=lambda row: row.task["region"])
+    others.asked["version"] = "v2"
+    worker.vote(left)
+    worker.vote(right)
+    worker.turn()
+    assert others.effects == ["production"]
+    assert [row.task["version"] for row in worker.pending(run)] == ["v2"]
+
+
+def test_a_turn_whose_worker_dies_every_time_stops_visibly(worker: Worker) -> None:
+    run = worker.start("one_interrupt")
+    Run.objects.filter(pk=run.pk).update(
+        wanted=2, lease_until="2020-01-01T00:00:00Z", attempts=outbox.MAX_ATTEMPTS - 1
+    )
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "needs_attention"
+    assert "died every time" in run.attention
+
+
+def test_a_payload_that_nobody_can_store_needs_a_person(worker: Worker) -> None:
+    others.asked["version"] = "v" * 70_000
+    run = worker.start("one_interrupt")
+    assert run.status == "needs_attention"
+    assert "larger than 64 KiB" in run.attention

@@ -77,7 +77,6 @@ def test_after_the_bound_it_stops_visibly(channels: Channels) -> None:
     assert found.attempts == outbox.MAX_ATTEMPTS
     due(request_id)
     assert not outbox.deliver_next("linear")
-    assert outbox.owing_channels() == []
     assert entries(request_id) == ["request.opened", "delivery.gave_up"]
     assert AuditEntry.objects.get(name="delivery.gave_up").data == {
         "channel": "linear",
@@ -214,3 +213,22 @@ def test_only_an_operator_may_retry_and_only_what_exists() -> None:
     with pytest.raises(InvalidInput):
         services.retry_delivery(found.pk, actor=operator, reason="\x00")
     assert not AuditEntry.objects.filter(name="delivery.retried").exists()
+
+
+def test_a_worker_that_dies_every_time_is_counted_and_gives_up(channels: Channels) -> None:
+    request_id = opened()
+    Delivery.objects.update(lease_until="2020-01-01T00:00:00Z", attempts=3)
+    channels["linear"].answer = fails()
+    assert outbox.deliver_next("linear")
+    assert delivery(request_id, "linear").attempts == 5
+    Delivery.objects.update(
+        lease_until="2020-01-01T00:00:00Z",
+        attempts=outbox.MAX_ATTEMPTS - 1,
+        not_before="2020-01-01T00:00:00Z",
+    )
+    calls = len(channels["linear"].calls)
+    assert outbox.deliver_next("linear")
+    found = delivery(request_id, "linear")
+    assert found.gave_up_at is not None
+    assert "died every time" in found.last_error
+    assert len(channels["linear"].calls) == calls

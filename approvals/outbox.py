@@ -105,13 +105,12 @@ def _raise(request_ids: Sequence[UUID], names: Sequence[str]) -> None:
 
 
 def _hint_on_commit(names: Sequence[str]) -> None:
-    for name in names:
-
-        def wake(name: str = name) -> None:
-            # A function, not a `partial`: Django logs one that fails under its `__qualname__`.
+    def wake() -> None:
+        # One failure is enough: whoever decides must not wait for a broker once for each channel.
+        for name in names:
             hint(name)
 
-        transaction.on_commit(wake, robust=True)
+    transaction.on_commit(wake, robust=True)
 
 
 def hint(channel: str) -> None:

@@ -5,6 +5,7 @@ import signal
 
 from celery import Celery
 from celery.signals import worker_process_init
+from kombu.transport.redis import Channel
 
 from hitl_project.parent_death import die_with_parent
 
@@ -12,6 +13,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_project.settings")
 app = Celery("hitl")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+# Giving back what it has not begun makes a worker die of a lost connection: the channel does it
+# when it closes, which by then it cannot. Messages are hints, and the sweep finds what they lost.
+Channel.do_restore = False
 
 
 def _end_with_the_worker(**_: object) -> None:

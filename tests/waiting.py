@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pytest
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+def eventually(
+    condition: Callable[[], bool], what: str, seconds: float = 20, *, every_seconds: float = 0.02
+) -> None:
     """Return as soon as the condition holds; fail the test, naming `what`, after the bound."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"Not within {seconds} s: {what}.")
-        time.sleep(0.02)
+        time.sleep(every_seconds)

@@ -1,13 +1,15 @@
 """Hide the values of secret-looking keys wherever a task is shown or sent."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from approvals.policy import masked_keys
 
 MASK = "••••••"
+# A shorter text is too common a part of others to be hidden wherever it stands.
+_SHORTEST_SECRET = 4
 _SEPARATORS = re.compile(r"[-_.\s]")
 
 
@@ -31,3 +33,32 @@ def _secret(key: str) -> bool:
 def _bare(text: str) -> str:
     """A key as compared: api_key, X-Api-Key and apiKey are one word."""
     return _SEPARATORS.sub("", text.casefold())
+
+
+def masked_action(task: Mapping[str, Any], action: Mapping[str, Any]) -> dict[str, Any]:
+    """The action without the values that are masked in its task, wherever they were filled in."""
+    secrets = sorted(set(_hidden(task, masked(task))), key=len, reverse=True)
+    return {key: _without(value, secrets) for key, value in masked(action).items()}
+
+
+def _hidden(value: Any, shown: Any) -> Iterator[str]:
+    if isinstance(value, Mapping) and isinstance(shown, Mapping):
+        for key, item in value.items():
+            yield from _hidden(item, shown[key])
+    elif isinstance(value, (list, tuple)) and isinstance(shown, list):
+        for item, shown_item in zip(value, shown, strict=True):
+            yield from _hidden(item, shown_item)
+    elif shown == MASK and len(text := str(value)) >= _SHORTEST_SECRET:
+        yield text
+
+
+def _without(value: Any, secrets: list[str]) -> Any:
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, Mapping):
+        return {key: _without(item, secrets) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without(item, secrets) for item in value]
+    return value

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from approvals.core.lifecycle import Choice, Status
 from approvals.core.risk import Risk
-from approvals.masking import masked
+from approvals.masking import masked, masked_action
 from approvals.selectors.request import status_at
-from approvals.wording import masked_action
 
 if TYPE_CHECKING:
     from approvals.models import ApprovalRequest

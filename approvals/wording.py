@@ -3,17 +3,16 @@
 import json
 import shlex
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from approvals.core.events import GITHUB, LINEAR, WORKFLOW, EventName
 from approvals.core.lifecycle import Choice, Via
-from approvals.masking import MASK, masked
+from approvals.masking import masked, masked_action
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-_SHORTEST_SECRET = 4
 
 VIA = {
     Via.WEB: "on the web",
@@ -121,35 +120,6 @@ def arguments(task: Mapping[str, Any]) -> str:
     return plain(" ".join(", ".join(pairs).split()))
 
 
-def masked_action(task: Mapping[str, Any], action: Mapping[str, Any]) -> dict[str, Any]:
-    """The action without the values that are masked in its task, wherever they were filled in."""
-    secrets = sorted(set(_hidden(task, masked(task))), key=len, reverse=True)
-    return {key: _without(value, secrets) for key, value in masked(action).items()}
-
-
-def _hidden(value: Any, shown: Any) -> Iterator[str]:
-    if isinstance(value, Mapping) and isinstance(shown, Mapping):
-        for key, item in value.items():
-            yield from _hidden(item, shown[key])
-    elif isinstance(value, (list, tuple)) and isinstance(shown, list):
-        for item, shown_item in zip(value, shown, strict=True):
-            yield from _hidden(item, shown_item)
-    elif shown == MASK and len(text := str(value)) >= _SHORTEST_SECRET:
-        yield text
-
-
-def _without(value: Any, secrets: list[str]) -> Any:
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, MASK)
-        return value
-    if isinstance(value, Mapping):
-        return {key: _without(item, secrets) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without(item, secrets) for item in value]
-    return value
-
-
 def _variables(action: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     names = ", ".join(plain(name) for name in action.get("pass_env") or [])
     return (("Variables handed on", names),) if names else ()
@@ -244,6 +214,9 @@ _PHRASES: Mapping[EventName, Callable[[Mapping[str, Any]], Told]] = {
     EventName.RUN_CANCELLED: _says("cancelled the run"),
     EventName.RUN_SETTLED: _says("settled the run"),
     EventName.RUN_NEEDS_ATTENTION: _says("stopped the run: somebody must look at it"),
+    EventName.APPROVER_SAVED: _says("saved an approver", "name"),
+    EventName.TOKEN_CREATED: _says("created a token", "label"),
+    EventName.TOKEN_REVOKED: _says("revoked a token"),
     EventName.EXECUTION_STARTED: _says("began to carry the operation out", "operation"),
     EventName.EXECUTION_FINISHED: _says("carried the operation out", "summary"),
 }

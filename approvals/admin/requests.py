@@ -195,7 +195,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         """The frozen action, secrets masked."""
         if row.action is None:
             return "The workflow itself carries this out."
-        return _json(wording.masked_action(row.task, row.action))
+        return _json(masking.masked_action(row.task, row.action))
 
     @admin.display(description="task")
     def masked_task(self, row: ApprovalRequest) -> SafeString:

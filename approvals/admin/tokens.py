@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 
 from approvals import services
-from approvals.admin.access import ReadOnlyAdmin, able
+from approvals.admin.access import ReadOnlyAdmin, able, actor_of
 from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
@@ -85,7 +85,9 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     def _made(self, request: HttpRequest, form: TokenForm) -> str:
         user, scope = form.cleaned_data["user"], form.cleaned_data["scope"]
-        token = services.create_token(user.username, scope=scope, label=form.cleaned_data["label"])
+        token = services.create_token(
+            user.username, scope=scope, label=form.cleaned_data["label"], actor=actor_of(request)
+        )
         made = ApiToken.objects.filter(user=user).latest("pk")
         self.log_addition(request, made, f"Made with scope {scope}.")
         return token

@@ -34,6 +34,9 @@ class EventName(StrEnum):
     RUN_CANCELLED = "run.cancelled"
     RUN_SETTLED = "run.settled"
     RUN_NEEDS_ATTENTION = "run.needs_attention"
+    APPROVER_SAVED = "approver.saved"
+    TOKEN_CREATED = "token.created"  # noqa: S105 - a name of an event
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - a name of an event
     EXECUTION_STARTED = "execution.started"
     EXECUTION_FINISHED = "execution.finished"
 

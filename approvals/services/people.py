@@ -1,19 +1,38 @@
-"""Approvers and their tokens."""
+"""Approvers and their tokens; each account has a stream of its own in the audit log."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 
+from approvals import audit, outbox
 from approvals.actors import token_digest
-from approvals.core.lifecycle import Actor
+from approvals.audit import Fact
+from approvals.core.events import EventName
+from approvals.core.lifecycle import Actor, Via
 from approvals.errors import InvalidInput, NotAllowed
 from approvals.models import ApiToken, ApproverProfile, ClockTimestamp
 
+# Whoever may run commands on the gateway's machines; nobody else calls without an actor.
+COMMAND_LINE = Actor(name="command line", via=Via.COMMAND, key="command line")
+
+
+def account_stream(user_id: int) -> UUID:
+    """The stream of an account's audit entries."""
+    return uuid5(NAMESPACE_URL, f"hitl:account:{user_id}")
+
 
 def create_approver(
-    name: str, *, email: str, groups: Sequence[str], linear_user_id: str = "", password: str = ""
+    name: str,
+    *,
+    email: str,
+    groups: Sequence[str],
+    linear_user_id: str = "",
+    password: str = "",
+    actor: Actor = COMMAND_LINE,
 ) -> User:
     """Create or update an account that may decide through the given groups.
 
@@ -37,10 +56,12 @@ def create_approver(
         # Without one given, a link made before stays.
         known = {"linear_user_id": linear_user_id} if linear_user_id else {}
         ApproverProfile.objects.update_or_create(user=user, defaults=known)
+        data = {"name": name, "groups": list(groups), "linear_user_id": linear_user_id}
+        _record(user.pk, EventName.APPROVER_SAVED, actor, data)
     return user
 
 
-def create_token(username: str, *, scope: str, label: str = "") -> str:
+def create_token(username: str, *, scope: str, label: str = "", actor: Actor = COMMAND_LINE) -> str:
     """Make a token for an account and return it; it cannot be shown again.
 
     Raises InvalidInput for an unknown account or scope.
@@ -51,16 +72,25 @@ def create_token(username: str, *, scope: str, label: str = "") -> str:
     if scope not in ApiToken.Scope.values:
         raise InvalidInput("scope", "The scope is request or decide.")
     token = f"hitl_{secrets.token_urlsafe(32)}"
-    ApiToken.objects.create(
-        user=user, scope=scope, label=label, prefix=token[:12], digest=token_digest(token)
-    )
+    with transaction.atomic():
+        row = ApiToken.objects.create(
+            user=user, scope=scope, label=label, prefix=token[:12], digest=token_digest(token)
+        )
+        data = {"token": row.pk, "scope": scope, "label": label}
+        _record(user.pk, EventName.TOKEN_CREATED, actor, data)
     return token
 
 
 def revoke_token(token_id: int, *, actor: Actor) -> None:
     """End a token at once; its owner or an operator may. Raises NotAllowed."""
-    token = ApiToken.objects.filter(pk=token_id)
-    if not actor.operator:
-        token = token.filter(user__username=actor.name) if actor.user_id else token.none()
-    if not token.filter(revoked_at=None).update(revoked_at=ClockTimestamp()):
-        raise NotAllowed("Only its owner or an operator may revoke a live token.")
+    with transaction.atomic():
+        token = ApiToken.objects.select_for_update().filter(pk=token_id, revoked_at=None).first()
+        if token is None or not (actor.operator or actor.user_id == token.user_id):
+            raise NotAllowed("Only its owner or an operator may revoke a live token.")
+        ApiToken.objects.filter(pk=token_id).update(revoked_at=ClockTimestamp())
+        _record(token.user_id, EventName.TOKEN_REVOKED, actor, {"token": token_id})
+
+
+def _record(user_id: int, name: EventName, actor: Actor, data: Mapping[str, Any]) -> None:
+    User.objects.select_for_update().get(pk=user_id)
+    audit.append([Fact(account_stream(user_id), name, actor, outbox.clock(), data)])

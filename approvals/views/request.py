@@ -163,7 +163,7 @@ def _context(request_id: UUID, actor: Actor, bound: Mapping[str, forms.Form]) ->
         "policy": policy,
         "too_few": row.eligible < policy.quorum,
         "work": wording.work(row.task, row.action),
-        "action": None if row.action is None else wording.masked_action(row.task, row.action),
+        "action": None if row.action is None else masking.masked_action(row.task, row.action),
         "task": masking.masked(row.task),
         "votes": votes,
         "approvals": sum(1 for vote in votes if vote.choice == Choice.APPROVE),

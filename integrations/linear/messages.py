@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 
 from approvals.core.events import Event, EventName, Snapshot
 from approvals.core.lifecycle import Status, Via
-from approvals.masking import masked
+from approvals.masking import masked, masked_action
 from integrations.linear.config import LinearConfig
 from integrations.linear.hearing import Bounce, Heard
 from integrations.markdown import plain
@@ -46,6 +46,7 @@ def issue_title(request: Snapshot, config: LinearConfig) -> str:
 
 def issue_description(request: Snapshot, config: LinearConfig) -> str:
     """Everything that a person needs in order to decide."""
+    action = None if request.action is None else masked_action(request.task, request.action)
     return _render(
         "linear_issue.md",
         {
@@ -56,8 +57,8 @@ def issue_description(request: Snapshot, config: LinearConfig) -> str:
             "allowed": _duration(request.policy.expires_after_seconds),
             "task": masked(request.task),
             "description": request.task.get("description") or "",
-            "action": None if request.action is None else masked(request.action),
-            "runs": None if request.action is None else _in_words(masked(request.action)),
+            "action": action,
+            "runs": None if action is None else _in_words(action),
             "trigger_states": config.webhook.trigger_on_states,
             "reject_states": config.webhook.reject_on_states,
             "casual": request.risk_level != "critical",

@@ -6,12 +6,13 @@ import pytest
 from django.contrib.auth.models import Group, User
 from pytest_django import Settings
 
-from approvals import services
+from approvals import audit, services
 from approvals.actors import find_token, linear_actor, token_digest, user_actor
 from approvals.core.lifecycle import Via
 from approvals.errors import InvalidInput, NotAllowed
-from approvals.models import ApiToken, ApproverProfile
+from approvals.models import ApiToken, ApproverProfile, AuditEntry
 from approvals.outbox import clock
+from approvals.services.people import account_stream
 from tests.approvals.scenes import person
 
 pytestmark = pytest.mark.django_db
@@ -171,3 +172,17 @@ def test_its_owner_and_operators_may_revoke_a_token_once() -> None:
         with pytest.raises(NotAllowed):
             services.revoke_token(live.pk, actor=actor)
         assert ApiToken.objects.get(pk=live.pk).revoked_at == revoked_at
+
+
+def test_accounts_and_tokens_leave_audit_entries_that_hold_no_secret() -> None:
+    user = services.create_approver("ada", email="ada@example.com", groups=["platform"])
+    token = services.create_token("ada", scope="decide", label="laptop")
+    services.revoke_token(ApiToken.objects.get().pk, actor=user_actor(user, Via.WEB))
+    entries = AuditEntry.objects.filter(stream=account_stream(user.pk)).order_by("number")
+    assert [(entry.name, entry.actor) for entry in entries] == [
+        ("approver.saved", "command line"),
+        ("token.created", "command line"),
+        ("token.revoked", "ada"),
+    ]
+    assert token not in str([entry.data for entry in entries])
+    assert list(audit.broken_links()) == []

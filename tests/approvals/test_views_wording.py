@@ -7,6 +7,7 @@ import pytest
 
 from approvals import wording
 from approvals.core.events import EventName
+from approvals.masking import masked_action
 from approvals.templatetags.pages import web_address
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
@@ -67,7 +68,7 @@ def test_a_masked_value_is_masked_where_it_was_filled_in(
 ) -> None:
     task = {"arguments": {"token": secret, "list": [{"password": secret}]}}
     action: dict[str, Any] = {"argv": ["run", argument], "body": {"deep": [argument]}}
-    masked = wording.masked_action(task, action)
+    masked = masked_action(task, action)
     assert masked == {"argv": ["run", shown], "body": {"deep": [shown]}}
 
 

@@ -38,8 +38,8 @@ from bench.stack import Stack, StackFailed, running_stack
 from hitl_project.embedded import EmbeddedServerError
 
 FULL = {
-    "http": Counts(rounds=6, alone=60, together=160, warm_up=30),
-    "resume": Counts(rounds=6, alone=12, together=16, warm_up=5),
+    "http": Counts(rounds=5, alone=50, together=96, warm_up=30),
+    "resume": Counts(rounds=5, alone=10, together=10, warm_up=5),
 }
 QUICK = {
     "http": Counts(rounds=1, alone=10, together=32, warm_up=5),
@@ -83,8 +83,11 @@ def main(arguments: Sequence[str]) -> int:
             os.environ.clear()
             os.environ.update(stack.environment)
             django.setup()
-            results = measure(stack, counts)
-    except (StackFailed, EmbeddedServerError, UnexpectedAnswer) as error:
+            try:
+                results = measure(stack, counts)
+            except UnexpectedAnswer as error:
+                raise StackFailed(f"{error}\n{stack.last_words('web')}") from error
+    except (StackFailed, EmbeddedServerError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     seconds = time.monotonic() - began

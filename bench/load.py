@@ -98,6 +98,6 @@ class _Connection:
             body = await self._reader.readexactly(int(length))
             if not head.startswith(expected):
                 first_line = head.partition(b"\r\n")[0].decode()
-                raise UnexpectedAnswer(f"{first_line}: {body.decode()}")
+                raise UnexpectedAnswer(f"{first_line}: {body.decode()[:500]}")
 
         return send

@@ -46,6 +46,10 @@ class Stack:
         with _process(self, "worker", "manage.py", *arguments):
             yield
 
+    def last_words(self, name: str) -> str:
+        """The end of the log of a process: `web`, `floor`, `worker` or `migrate`."""
+        return f"Its log ends with:\n{children.last_lines(self.folder / f'{name}.log', 30)}"
+
 
 @contextmanager
 def running_stack() -> Iterator[Stack]:
@@ -84,7 +88,7 @@ def _migrate(stack: Stack) -> None:
     with _process(stack, "migrate", *command, more=owner) as process:
         children.wait_until(lambda: process.poll() is not None, process, START_SECONDS)
         if process.returncode != 0:
-            raise StackFailed(_last_words(stack, "migrate"))
+            raise StackFailed(f"The migrations failed.\n{stack.last_words('migrate')}")
 
 
 @contextmanager
@@ -104,15 +108,10 @@ def _process(
     )
     try:
         if port and not children.wait_until(lambda: _answers(port), process, START_SECONDS):
-            raise StackFailed(_last_words(stack, name))
+            raise StackFailed(f"`{name}` did not start.\n{stack.last_words(name)}")
         yield process
     finally:
         children.end(process, signal.SIGTERM, signal.SIGKILL, STOP_SECONDS)
-
-
-def _last_words(stack: Stack, name: str) -> str:
-    said = children.last_lines(stack.folder / f"{name}.log", 20)
-    return f"The process `{name}` of the benchmark did not start. It said:\n{said}"
 
 
 def _answers(port: int) -> bool:

@@ -138,9 +138,16 @@ def _item(view: RunView) -> dict[str, Any]:
         "attention": run.attention,
         "task": masked(run.task),
         "requested_by": run.requested_by,
-        "steps": run.steps,
+        "steps": [_step(step, run.status) for step in run.steps],
         "result": None if run.result is None else masked(run.result),
         "approvals": view.approvals,
         "created_at": run.created_at,
         "ended_at": run.ended_at,
     }
+
+
+def _step(step: dict[str, Any], status: str) -> dict[str, Any]:
+    """A step as it is now: what people decided is at work as soon as its run is."""
+    if step["status"] == "waiting" and status == RunStatus.RUNNING:
+        return {**step, "status": "running"}
+    return step

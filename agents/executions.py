@@ -10,6 +10,7 @@ from django.db import transaction
 
 from agents.actions import OutcomeUnknown, load_executor
 from agents.models import ENDED, Execution, ExecutionStatus, Run
+from agents.payloads import Ask
 from approvals import outbox, services
 from approvals.core.canonical import digest
 from approvals.core.events import EventName, Snapshot
@@ -61,19 +62,16 @@ def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
     return _run(_Begin(run_id, position, f"request:{request_id}", request.action, request))
 
 
-def run_unattended(
-    run_id: UUID, position: int, action: Mapping[str, Any], task: Mapping[str, Any]
-) -> Ended:
+def run_unattended(run_id: UUID, position: int, ask: Ask) -> Ended:
     """Run the action of a step that the rules let through without a human, once.
 
     Raises NeedsAttention and StillRunning like `run_approved`.
     """
-    assessment = services.assess_task(
-        {k: v for k, v in task.items() if k != "action"}, str(task.get("agent", ""))
-    )
-    if assessment.requires_approval:
+    if services.assess_task(ask.task, ask.agent).requires_approval:
         raise NeedsAttention("The rules now require an approval for a step that had none.")
-    return _run(_Begin(run_id, position, f"{run_id}:{position}", action, None))
+    if ask.action is None:
+        raise NeedsAttention("The step froze no action that could run.")
+    return _run(_Begin(run_id, position, f"{run_id}:{position}", ask.action, None))
 
 
 def _run(begin: _Begin) -> Ended:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from langgraph.types import interrupt
 
-from agents import executions
+from agents import executions, payloads
 from agents.operations import UnresolvableOperation, load_operations
 from agents.state import Proposal, StepResult, WorkflowState
 from agents.templates import Step
@@ -46,15 +46,14 @@ def make_agent(name: str) -> Node:
             action = load_operations().resolve({**state["facts"], **_task(step)})
         except UnresolvableOperation as error:
             return _ended(state, step, "failed", str(error), None)
-        proposal = Proposal(
-            agent=name,
-            operation=step["operation"],
-            environment=step["environment"],
-            description=step["description"],
-            arguments=step["arguments"],
-            step=step["name"],
-            action=action,
-        )
+        proposal: Proposal = {
+            **state["facts"],
+            **_task(step),
+            "description": step["description"],
+            "step": step["name"],
+            "agent": name,
+            "action": action,
+        }
         return {"proposal": proposal}
 
     return propose
@@ -67,9 +66,8 @@ def proposed(state: WorkflowState) -> str:
 
 def assess(state: WorkflowState) -> dict[str, Any]:
     """Ask the rules whether a human must approve the proposal."""
-    proposal = _proposal(state)
-    task = {**state["facts"], **{k: v for k, v in proposal.items() if k != "action"}}
-    return {"requires_approval": assess_task(task, proposal["agent"]).requires_approval}
+    ask = payloads.read(_proposal(state), built_in=True)
+    return {"requires_approval": assess_task(ask.task, ask.agent).requires_approval}
 
 
 def should_request_approval(state: WorkflowState) -> str:
@@ -79,18 +77,16 @@ def should_request_approval(state: WorkflowState) -> str:
 
 def approval(state: WorkflowState) -> dict[str, Any]:
     """Wait for the verdict; nothing else stands here, because the node runs again from its top."""
-    return {"verdict": interrupt({**state["facts"], **_proposal(state)})}
+    return {"verdict": interrupt(_proposal(state))}
 
 
 def execute(state: WorkflowState) -> dict[str, Any]:
     """Carry out the approved action, or say why it was not."""
     step = state["steps"][state["position"]]
-    proposal = _proposal(state)
     verdict = state.get("verdict")
-    if verdict is None:
-        ended = executions.run_unattended(
-            UUID(state["run_id"]), state["position"], proposal["action"], dict(proposal)
-        )
+    if verdict is None or verdict["request_id"] is None:
+        ask = payloads.read(_proposal(state), built_in=True)
+        ended = executions.run_unattended(UUID(state["run_id"]), state["position"], ask)
         return _ended(state, step, ended.status, ended.summary, None)
     if verdict["status"] != "approved":
         return _ended(state, step, verdict["status"], _reason(verdict), verdict["request_id"])

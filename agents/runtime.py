@@ -7,7 +7,7 @@ connection that writes its checkpoints: who loses the lock can no longer write.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -20,11 +20,14 @@ from psycopg.rows import DictRow, dict_row
 
 from agents import executions, payloads
 from agents.executions import NeedsAttention, StillRunning
-from agents.models import Run
+from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, graph_spec
+from agents.standing import need_attention
 from approvals import outbox, services
-from approvals.core.events import ChannelBusy, Snapshot
+from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
+from approvals.errors import Refusal
+from approvals.selectors.request import asked_of_people, timeline
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,11 @@ _ROUNDS = 100
 
 
 class Stopped(Exception):
-    """The run cannot go on by itself; the sentence says why."""
+    """The run cannot go on by itself; the sentence says why, and the run says it already."""
+
+
+class _Overtaken(Exception):
+    """The run ended, or came to need a person, before its graph was entered."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +77,10 @@ def take_turn(run: Run, capture: Capture) -> None:
     """Start a run, or let it go on after a crash or a person's word, until it waits or ends.
 
     `capture` is called with where the thread then stands, while nobody else can move it. Raises
-    Stopped, ChannelBusy while somebody else moves the thread, and the database's errors.
+    Stopped and Refusal once the run needs a person, ChannelBusy while somebody else moves the
+    thread, and the database's errors.
     """
-    with _thread(run) as thread:
+    with suppress(_Overtaken), _thread(run) as thread:
         capture(thread.settle_down())
 
 
@@ -81,25 +89,18 @@ def resume(run: Run, request: Snapshot, capture: Capture) -> str:
 
     Returns why a decision was not used, or nothing. Otherwise like `take_turn`.
     """
-    with _thread(run) as thread:
+    refusal = ""
+    with suppress(_Overtaken), _thread(run) as thread:
         if not thread.exists():
             raise Stopped("The run's checkpoints are gone, so it cannot go on where it waited.")
         thread.recover()
         refusal = thread.answer(request)
         capture(thread.settle_down())
-        return refusal
+    return refusal
 
 
 @contextmanager
 def _thread(run: Run) -> Iterator["_Thread"]:
-    spec = graph_spec(run.graph)
-    if spec is None:
-        raise Stopped(f"No graph named {run.graph!r} is registered any more.")
-    if spec.version != run.graph_version:
-        raise Stopped(
-            f"The run was started with version {run.graph_version} of {run.graph!r}, but this"
-            f" release has version {spec.version}."
-        )
     connection = _connection()
     name = f"hitl-thread:{run.thread_id}"
     held = connection.execute(
@@ -109,10 +110,34 @@ def _thread(run: Run) -> Iterator["_Thread"]:
         raise ChannelBusy(f"Somebody else moves the thread {run.thread_id}.")
     try:
         saver = PostgresSaver(connection)
-        yield _Thread(run, spec.build().compile(checkpointer=saver), saver)
+        yield _Thread(run, _compiled(run, saver), saver)
+    except (Stopped, Refusal) as error:
+        # Told before the thread is let go: another verdict would run what failed once more.
+        need_attention(run.pk, str(error))
+        raise
     finally:
         if not (connection.closed or connection.broken):
             connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+
+
+def _compiled(run: Run, saver: PostgresSaver) -> Any:
+    """The run's graph, ready to go on; Stopped where this release has another one or none."""
+    spec = graph_spec(run.graph)
+    if spec is None:
+        raise Stopped(f"No graph named {run.graph!r} is registered any more.")
+    if spec.version != run.graph_version:
+        raise Stopped(
+            f"The run was started with version {run.graph_version} of {run.graph!r}, but this"
+            f" release has version {spec.version}."
+        )
+    try:
+        return spec.build().compile(checkpointer=saver)
+    except Exception as error:
+        # A builder that is not ours may raise anything, and would do so at every turn.
+        log.exception("The graph %s cannot be built", run.graph)
+        raise Stopped(
+            f"The graph {run.graph!r} cannot be built: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _connection() -> "psycopg.Connection[DictRow]":
@@ -196,8 +221,10 @@ class _Thread:
         pending = {item.id: item for item in self._state().interrupts}
         item = pending.get(request.interrupt_id)
         # LangGraph may list an interrupt that a crash left behind after it had been answered.
-        if item is None or self._answered(request.id):
+        if self._answered(request.id):
             return ""
+        if item is None:
+            return "The workflow does not wait for this any more."
         if self._ask(item).digest != request.digest:
             return "The workflow now asks for something else than what was decided."
         self._refuse_if_stale(request)
@@ -206,14 +233,27 @@ class _Thread:
 
     def _refuse_if_stale(self, request: Snapshot) -> None:
         """An old approval lets no foreign node act; the built-in one asks before each action."""
-        allowed = Run.objects.values_list("may_continue", flat=True).get(pk=self._run.pk)
-        if self._run.graph == BUILT_IN or request.status is not Status.APPROVED or allowed:
+        if self._run.graph == BUILT_IN or request.status is not Status.APPROVED:
             return
-        if late := executions.too_late(request, outbox.clock()):
+        late = executions.too_late(request, outbox.clock())
+        if late and not self._settled_after(late):
             raise Stopped(late)
 
+    def _settled_after(self, sentence: str) -> bool:
+        """Whether a person who was told this sentence has said that the run may go on."""
+        return any(
+            entry.name == EventName.RUN_SETTLED
+            and (entry.data["outcome"], entry.data["attention"]) == ("retry", sentence)
+            for entry in timeline(self._run.pk)
+        )
+
     def _invoke(self, value: Any) -> None:
-        Run.objects.filter(pk=self._run.pk).update(in_invocation=True, may_continue=False)
+        free = Run.objects.exclude(status__in=[*ENDED, RunStatus.NEEDS_ATTENTION])
+        entered = free.filter(pk=self._run.pk).update(
+            status=RunStatus.RUNNING, in_invocation=True, may_continue=False
+        )
+        if not entered:
+            raise _Overtaken
         try:
             self._graph.invoke(value, self._config, durability="sync")
         except _DATABASE_ERRORS:
@@ -243,9 +283,13 @@ class _Thread:
         return payloads.read(item.value, built_in=self._run.graph == BUILT_IN)
 
     def _unattended(self, items: Sequence[Interrupt]) -> dict[str, Any]:
-        answers = {}
+        answers: dict[str, Any] = {}
+        asked = asked_of_people(self._run.thread_id) if items else set()
         for item in items:
             ask = self._ask(item)
+            # What people were asked stays theirs, also when the rules have changed since.
+            if (item.id, ask.digest) in asked:
+                continue
             if not services.assess_task(ask.task, ask.agent).requires_approval:
                 answers[item.id] = payloads.unattended_verdict(ask, item.id)
         return answers

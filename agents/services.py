@@ -188,12 +188,19 @@ def _planned(
         spec.version,
         {
             "run_id": str(run_id),
-            "facts": {key: value for key, value in facts.items() if value},
+            "facts": _shared_facts(task, facts),
             "steps": steps,
             "position": 0,
             "results": [],
         },
     )
+
+
+def _shared_facts(task: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What every step is assessed with beside its own words: whatever else the task says."""
+    own = {"operation", "environment", "description", "arguments", "agent", "action", "step"}
+    said = {key: value for key, value in task.items() if key not in own}
+    return {**said, **{key: value for key, value in facts.items() if value}}
 
 
 def _check(task: Mapping[str, Any], pr_number: int | None, pr_url: str, repository: str) -> None:

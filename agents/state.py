@@ -4,21 +4,9 @@ from typing import Any, TypedDict
 
 from agents.templates import Step
 
-
-class Proposal(TypedDict):
-    """What an agent wants to do: the task, and the action that would run, fully resolved.
-
-    This is what the approval node interrupts with; its keys are the task's, so that people and
-    rules read it like any other task.
-    """
-
-    agent: str
-    operation: str
-    environment: str
-    description: str
-    arguments: dict[str, Any]
-    step: str
-    action: dict[str, Any]
+# What an agent wants to do: a task with every field that the run's own task has, its `agent`, and
+# the `action` that would run, fully resolved. The approval node interrupts with exactly this.
+Proposal = dict[str, Any]
 
 
 class StepResult(TypedDict):
@@ -34,7 +22,10 @@ class StepResult(TypedDict):
 
 
 class WorkflowState(TypedDict, total=False):
-    """`steps[position]` is next; `outcome` is set once the run has an end in sight."""
+    """`steps[position]` is next; `outcome` is set once the run has an end in sight.
+
+    `facts` are the fields of the run's task that every step shares, such as the pull request.
+    """
 
     run_id: str
     facts: dict[str, Any]

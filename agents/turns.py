@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from agents import runtime
+from agents import payloads, runtime
 from agents.models import ENDED, Run, RunStatus
 from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
@@ -32,13 +32,13 @@ def advance_next() -> bool:
         outbox.settle(run, done=run.wanted)
         return True
     try:
-        runtime.take_turn(run, lambda position: _capture(run, position))
+        # What stopped the run is told on the run already.
+        with suppress(runtime.Stopped, Refusal):
+            runtime.take_turn(run, lambda position: _capture(run, position))
     except ChannelBusy:
         wait = timedelta(seconds=outbox.BUSY_SECONDS)
         outbox.settle(run, attempts=0, not_before=outbox.clock() + wait)
         return True
-    except (runtime.Stopped, Refusal) as error:
-        need_attention(run.pk, str(error))
     outbox.settle(run, done=run.wanted, attempts=0, last_error="")
     outbox.wake_thread(run.thread_id)
     return True
@@ -57,8 +57,7 @@ def resume_run(request: Snapshot) -> None:
         return
     try:
         refusal = runtime.resume(run, request, lambda position: _capture(run, position))
-    except (runtime.Stopped, Refusal) as error:
-        need_attention(run.pk, str(error))
+    except (runtime.Stopped, Refusal):
         return
     if refusal:
         services.record_event(request.id, EventName.RESUME_REFUSED, {"reason": refusal})
@@ -68,45 +67,59 @@ def resume_run(request: Snapshot) -> None:
 def flag_given_up_resumes() -> None:
     """A run whose verdict could not be delivered within the bound needs a person."""
     threads = outbox.given_up_threads()
-    for run in Run.objects.filter(thread_id__in=threads, status=RunStatus.WAITING):
+    going = [RunStatus.WAITING, RunStatus.RUNNING]
+    for run in Run.objects.filter(thread_id__in=threads, status__in=going):
         need_attention(run.pk, "The decision could not be handed to the run; see the delivery.")
 
 
 def _capture(run: Run, position: runtime.Position) -> None:
     """Bring the tables up to where the thread stands: requests for its interrupts, its status."""
-    asked: dict[tuple[str, str], UUID | None] = {}
-    actor = Actor(run.requested_by, Via.SYSTEM, user_id=run.opened_by_id, key="run")
+    known = {
+        (request.interrupt_id, request.digest): request
+        for request in snapshots_of_thread(run.thread_id)
+        if request.status is not Status.SUPERSEDED
+    }
+    asked: dict[str, UUID | None] = {}
     for interrupt_id, ask in position.asks:
-        opened = services.open_request(
-            workflow_id=str(run.pk),
-            thread_id=run.thread_id,
-            checkpoint_id=position.checkpoint_id,
-            interrupt_id=interrupt_id,
-            task=ask.task,
-            action=ask.action,
-            agent_name=ask.agent,
-            requested_by=run.requested_by,
-            pr_number=run.pr_number,
-            pr_url=run.pr_url,
-            github_repo=run.github_repo,
-            actor=actor,
-        )
-        asked[interrupt_id, ask.digest] = opened.request_id
-        if opened.request_id is None or opened.status == Status.PENDING:
-            continue
-        # The graph asks again for what was decided before: it is owed that verdict.
-        if not position.was_used(opened.request_id):
-            outbox.nudge(opened.request_id, WORKFLOW)
-    for request in snapshots_of_thread(run.thread_id):
-        if request.status is Status.PENDING and (request.interrupt_id, request.digest) not in asked:
-            successors = [pk for (key, _), pk in asked.items() if key == request.interrupt_id]
+        request = known.pop((interrupt_id, ask.digest), None)
+        if request is None:
+            asked[interrupt_id] = _open(run, position, interrupt_id, ask)
+        elif request.status is not Status.PENDING and not position.was_used(request.id):
+            # The graph asks again for what was decided before: it is owed that verdict.
+            outbox.nudge(request.id, WORKFLOW)
+    for request in known.values():
+        if request.status is Status.PENDING:
             # A vote may come in between; its verdict then finds that the digest differs.
             with suppress(AlreadyDecided):
                 services.supersede_request(
                     request.id,
                     reason="The workflow no longer asks for this, or asks for something else.",
-                    successor_id=successors[0] if successors else None,
+                    successor_id=asked.get(request.interrupt_id),
                 )
+    _record(run, position)
+
+
+def _open(
+    run: Run, position: runtime.Position, interrupt_id: str, ask: payloads.Ask
+) -> UUID | None:
+    opened = services.open_request(
+        workflow_id=str(run.pk),
+        thread_id=run.thread_id,
+        checkpoint_id=position.checkpoint_id,
+        interrupt_id=interrupt_id,
+        task=ask.task,
+        action=ask.action,
+        agent_name=ask.agent,
+        requested_by=run.requested_by,
+        pr_number=run.pr_number,
+        pr_url=run.pr_url,
+        github_repo=run.github_repo,
+        actor=Actor(run.requested_by, Via.SYSTEM, user_id=run.opened_by_id, key="run"),
+    )
+    return opened.request_id
+
+
+def _record(run: Run, position: runtime.Position) -> None:
     with transaction.atomic():
         row = locked(run.pk)
         if row.status in ENDED:
@@ -120,5 +133,4 @@ def _capture(run: Run, position: runtime.Position) -> None:
             return
         status, result = outcome_of(row, position.values)
         end(row, status, result)
-        data = {"status": status}
-        services.record_run_event(row.pk, EventName.RUN_ENDED, data)
+        services.record_run_event(row.pk, EventName.RUN_ENDED, {"status": status})

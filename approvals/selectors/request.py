@@ -1,6 +1,6 @@
 """One request, with everything people and channels want to know of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -93,6 +93,12 @@ def snapshots_of_thread(thread_id: str) -> list[Snapshot]:
     return [row.snapshot() for row in rows.order_by("created_at", "pk")]
 
 
+def asked_of_people(thread_id: str) -> set[tuple[str, str]]:
+    """The interrupts of a thread, each with its digest, that people were asked about."""
+    rows = ApprovalRequest.objects.filter(thread_id=thread_id).exclude(status=Status.SUPERSEDED)
+    return set(rows.values_list("interrupt_id", "digest"))
+
+
 def heard_of_later(request_id: UUID, moment: datetime) -> bool:
     """Whether a message about something later than the moment was recorded for the request."""
     rows = InboundWebhook.objects.filter(request_id=request_id, happened_at__gt=moment)
@@ -112,26 +118,18 @@ def pending_for_channel(channel: str, limit: int, after: UUID | None) -> list[Sn
     return [row.request.snapshot(row.memory) for row in rows[:limit]]
 
 
-def iter_pending_for_channel(channel: str, limit: int) -> Iterator[list[Snapshot]]:
-    """Pages of `limit` pending requests that a channel was told of."""
-    after: UUID | None = None
-    while page := pending_for_channel(channel, limit, after):
-        yield page
-        after = page[-1].id
-
-
 @dataclass(frozen=True)
-class Told:
+class IssueLink:
     """What a Linear issue is called, once it exists."""
 
     linear_issue_id: str | None
     linear_issue_url: str | None
 
 
-def linear_link(request_id: UUID) -> Told:
+def linear_link(request_id: UUID) -> IssueLink:
     """The Linear identifier and address of a request, None until the issue exists."""
     row = ApprovalRequest.objects.values_list("linear_issue_id", "linear_issue_url")
-    return Told(*row.get(pk=request_id))
+    return IssueLink(*row.get(pk=request_id))
 
 
 def statuses_of_workflow(workflow_id: str) -> list[dict[str, str]]:

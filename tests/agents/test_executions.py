@@ -1,5 +1,6 @@
 """An action is begun at most once for what it may be begun for, whatever dies around it."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -182,7 +183,7 @@ def test_while_another_worker_is_at_the_action_nobody_begins_it(worker: Worker) 
     Delivery.objects.update(lease_until="2020-01-01T00:00:00Z")
     worker.turn()
     run.refresh_from_db()
-    assert run.status == "waiting"
+    assert run.status == "running"
     assert len(executors.begun) == 1
     assert Execution.objects.get().status == "started"
 
@@ -229,6 +230,28 @@ def later_operations(settings: Any, tmp_path: Path) -> Iterator[Callable[[], Non
     load_operations.cache_clear()
 
 
+@pytest.fixture
+def changed_rules(settings: Any, tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """A function that adds rules, or leaves one out, as after a restart."""
+
+    def change(more: str, without: str = "") -> None:
+        folder = tmp_path / "config"
+        shutil.copytree(settings.HITL_CONFIG_DIR, folder)
+        path = folder / "hitl" / "risk-assessment-rules.yaml"
+        rules = path.read_text().rstrip() + "\n\n" + more
+        if without:
+            rules = re.sub(rf"  - name: {without}\n(    .*\n)+", "", rules)
+            rules += (
+                "  - {name: let through, conditions: {operation: rollback}, risk_level: low,"
+                " requires_approval: false}\n"
+            )
+        path.write_text(rules)
+        settings.HITL_CONFIG_DIR = folder
+
+    yield change
+    load_operations.cache_clear()
+
+
 def test_a_changed_operations_file_changes_nothing_that_was_approved(
     worker: Worker, later_operations: Callable[[], None]
 ) -> None:
@@ -252,3 +275,56 @@ def test_a_cancelled_run_executes_nothing_that_was_approved_before(
     run.refresh_from_db()
     assert run.status == "cancelled"
     assert executors.begun == []
+
+
+def test_every_field_of_a_task_is_assessed_shown_and_frozen(
+    worker: Worker, changed_rules: Callable[..., None]
+) -> None:
+    changed_rules(
+        "  - {name: public, conditions: {audience: public}, risk_level: critical,"
+        " requires_approval: true}\n"
+    )
+    task = {"operation": "update_docs", "environment": "development"}
+    assert worker.start("task", **task).status == "completed"
+    run = worker.start("task", **task, audience="public")
+    (request,) = worker.pending(run)
+    assert (request.risk_level, request.task["audience"]) == ("critical", "public")
+    by_template = worker.start("docs-update", **task, audience="public")
+    assert worker.pending(by_template)[0].risk_level == "critical"
+
+
+def test_a_rule_over_the_repository_lets_a_step_through_to_its_end(
+    worker: Worker, changed_rules: Callable[..., None]
+) -> None:
+    changed_rules(
+        "  - {name: shop, conditions: {operation: scale_service, github_repo: acme/shop},"
+        " risk_level: low, requires_approval: false}\n"
+    )
+    run = worker.start(
+        "task",
+        operation="scale_service",
+        environment="preview-7",
+        github_repo="acme/shop",
+        arguments={"replicas": 2},
+    )
+    assert run.status == "failed", run.attention
+    assert "preview-7" in run.steps[0]["summary"]
+
+
+def test_what_people_were_asked_stays_theirs_when_the_rules_change(
+    worker: Worker, changed_rules: Callable[..., None]
+) -> None:
+    run = worker.start("task", operation="rollback")
+    (request,) = worker.pending(run)
+    changed_rules("", without="production_rollback")
+    Run.objects.filter(pk=run.pk).update(wanted=2)
+    worker.turn()
+    assert executors.begun == []
+    assert [row.pk for row in worker.pending(run)] == [request.pk]
+
+
+def test_while_an_approved_action_runs_its_run_is_running(worker: Worker) -> None:
+    run = worker.start("task")
+    approve_and_die(worker, run)
+    run.refresh_from_db()
+    assert run.status == "running"

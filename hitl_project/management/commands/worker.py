@@ -3,6 +3,7 @@
 import os
 import sys
 from argparse import ArgumentParser
+from importlib import import_module
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -28,6 +29,9 @@ class Command(BaseCommand):
 
     def handle(self, *, queues: str, concurrency: int, **_: object) -> None:
         """Run Celery in this process."""
+        if "runs" in queues.split(","):
+            # Slow to load, so loaded once and shared, before the pool's processes are forked.
+            import_module("agents.turns")
         # Named by queues and process, because Celery wants every worker's name to be its own.
         name = f"{queues.replace(',', '-')}-{os.getpid()}@%h"
         sys.exit(

@@ -88,8 +88,12 @@ def delivery_state(row: Delivery) -> str:
 
 
 def snapshots_of_thread(thread_id: str) -> list[Snapshot]:
-    """Every request of a workflow's thread, oldest first."""
+    """Every request that a thread's own interrupts opened, oldest first.
+
+    Agents elsewhere may name any thread: what they ask for is no part of it.
+    """
     rows = ApprovalRequest.objects.prefetch_related("votes").filter(thread_id=thread_id)
+    rows = rows.exclude(interrupt_id="")
     return [row.snapshot() for row in rows.order_by("created_at", "pk")]
 
 

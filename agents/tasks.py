@@ -5,7 +5,6 @@ import time
 from celery import shared_task
 
 from agents.standing import hint
-from approvals.services import beat_heart
 
 SHIFT_SECONDS = 20.0
 
@@ -16,7 +15,6 @@ def advance_runs() -> None:
     # Imported by the first run, not by every worker: langgraph is slow to load.
     from agents import turns  # noqa: PLC0415
 
-    beat_heart("runs")
     turns.flag_given_up_resumes()
     ends = time.monotonic() + SHIFT_SECONDS
     while turns.advance_next():

@@ -4,5 +4,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from hitl_project.limits import limit_bodies
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_project.settings")
-application = get_asgi_application()
+application = limit_bodies(get_asgi_application())

@@ -127,11 +127,6 @@ _WHERE = """
   Queue          {url}/
   Admin          {url}/admin/  (olga, the same password)
   API            {url}/api/docs
-"""
-_NO_SANDBOX = """
-  No demo workflows were started, because a real Linear or GitHub is configured.
-"""
-_TRY = """\
   Linear         {sandbox}/linear  (a stand-in: nothing leaves this machine)
   Pull request   {sandbox}/github/{repository}/pull/7
 
@@ -149,14 +144,27 @@ _TRY = """\
      Ben's token decides: {decide_token}
 """
 
+_NO_SANDBOX = """
+  Queue          {url}/
+  No demo was loaded, because a real Linear or GitHub is configured. Make an account that may log
+  in and look after everything with: manage.py createsuperuser
+"""
+
 
 def load_demo() -> str:
-    """Create the people, start the workflows if there are none, and say what to try."""
-    credentials = _credentials()
+    """Create the people, start the workflows if there are none, and say what to try.
+
+    Nothing is made where a real Linear or GitHub would hear of it.
+    """
     sandbox = _sandbox()
-    if sandbox and not Run.objects.exists():
+    if not sandbox:
+        return _NO_SANDBOX.format(url=settings.PUBLIC_URL)
+    credentials = _credentials()
+    if not Run.objects.exists():
         _start_runs(sandbox)
-    return _words(credentials, sandbox)
+    return _WHERE.format(
+        url=settings.PUBLIC_URL, sandbox=sandbox, repository=REPOSITORY, **asdict(credentials)
+    )
 
 
 def _credentials() -> Credentials:
@@ -211,16 +219,6 @@ def _sandbox() -> str:
     hosts = {urlsplit(url).netloc for url in (settings.LINEAR_API_URL, settings.GITHUB_API_URL)}
     local = len(hosts) == 1 and hosts.copy().pop().startswith("127.0.0.1:")
     return f"http://{hosts.pop()}" if local else ""
-
-
-def _words(credentials: Credentials, sandbox: str) -> str:
-    text = _WHERE + (_TRY if sandbox else _NO_SANDBOX)
-    return text.format(
-        url=settings.PUBLIC_URL,
-        sandbox=sandbox,
-        repository=REPOSITORY,
-        **asdict(credentials),
-    )
 
 
 def _write_private(path: Path, text: str) -> None:

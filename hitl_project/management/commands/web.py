@@ -1,5 +1,6 @@
 """`manage.py web`: serve the pages, the API and the webhook."""
 
+import os
 from argparse import ArgumentParser
 
 import uvicorn
@@ -15,7 +16,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare where to listen and how many processes answer."""
         parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1")
-        parser.add_argument("--port", type=int, default=8000, help="default 8000")
+        port = os.environ.get("PORT") or "8000"
+        parser.add_argument("--port", type=int, default=port, help="default $PORT, else 8000")
         parser.add_argument("--workers", type=int, default=1, help="processes, default 1")
 
     def handle(self, *, host: str, port: int, workers: int, **_: object) -> None:

@@ -2,13 +2,20 @@
 
 import os
 import sys
+import time
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from importlib import import_module
 
+from celery.signals import heartbeat_sent
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.db import connection
 
+from approvals.services import beat_heart
 from hitl_project.celery import app
+
+HEARTBEAT_SECONDS = 5.0
 
 
 class Command(BaseCommand):
@@ -32,6 +39,7 @@ class Command(BaseCommand):
         if "runs" in queues.split(","):
             # Slow to load, so loaded once and shared, before the pool's processes are forked.
             import_module("agents.turns")
+        _keep_heart(queues.split(","))
         # Named by queues and process, because Celery wants every worker's name to be its own.
         name = f"{queues.replace(',', '-')}-{os.getpid()}@%h"
         sys.exit(
@@ -44,3 +52,25 @@ class Command(BaseCommand):
                 ]
             )
         )
+
+
+def _keep_heart(queues: Sequence[str]) -> None:
+    """Note now and then that each queue has a worker, however busy its processes are.
+
+    Said by the main process, which only hands out work; the sweep speaks for itself, because it
+    shows that beat is alive too.
+    """
+    served = [queue for queue in queues if queue != "sweeps"]
+    last = 0.0
+
+    def beat(**_: object) -> None:
+        nonlocal last
+        if time.monotonic() - last < HEARTBEAT_SECONDS:
+            return
+        last = time.monotonic()
+        for queue in served:
+            beat_heart(queue)
+        # Not to be inherited by the processes that are forked later.
+        connection.close()
+
+    heartbeat_sent.connect(beat, weak=False)

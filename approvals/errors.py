@@ -1,24 +1,29 @@
-"""Why a verb refuses: typed, with a sentence for people; mapped once to HTTP in the API."""
+"""Why a verb refuses: typed, with a sentence for people and the HTTP status that says the same."""
 
 from datetime import datetime
+from typing import ClassVar
 
 
 class Refusal(Exception):
-    """A verb did not do what was asked; `str()` is a sentence for the person who asked."""
+    """A verb did not do what was asked; `str()` is a sentence for the person who asked.
 
-    code = "refused"
+    `http_status` is what the API and the pages answer with: 409, the state of things is against
+    it, where a class says nothing else.
+    """
+
+    http_status: ClassVar[int] = 409
 
 
 class RequestNotFound(Refusal):
     """There is no such request."""
 
-    code = "not_found"
+    http_status = 404
 
 
 class InvalidInput(Refusal):
     """A value does not fit; `field` names it."""
 
-    code = "invalid"
+    http_status = 422
 
     def __init__(self, field: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -28,19 +33,15 @@ class InvalidInput(Refusal):
 class NotAllowed(Refusal):
     """This actor may not do this."""
 
-    code = "not_allowed"
+    http_status = 403
 
 
 class IdempotencyConflict(Refusal):
     """The same idempotency key came with another body."""
 
-    code = "idempotency_conflict"
-
 
 class AlreadyDecided(Refusal):
     """The request is final; says which status, by whom and when."""
-
-    code = "already_decided"
 
     def __init__(self, sentence: str, *, status: str, decided_by: str, decided_at: datetime):
         super().__init__(sentence)
@@ -51,5 +52,3 @@ class AlreadyDecided(Refusal):
 
 class AlreadyEnded(Refusal):
     """The run has ended."""
-
-    code = "already_ended"

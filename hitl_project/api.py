@@ -1,7 +1,7 @@
 """The API under `/api`: one title, one kind of authentication, one way to say no."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
@@ -13,25 +13,10 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from agents.api import router as workflows_router
 from approvals.api import router as approvals_router
 from approvals.bearer import BearerToken
-from approvals.errors import (
-    AlreadyDecided,
-    IdempotencyConflict,
-    InvalidInput,
-    NotAllowed,
-    Refusal,
-    RequestNotFound,
-)
+from approvals.errors import AlreadyDecided, InvalidInput, Refusal
 
 log = logging.getLogger(__name__)
 
-_STATUS: Mapping[type[Refusal], int] = {
-    RequestNotFound: 404,
-    NotAllowed: 403,
-    InvalidInput: 422,
-    AlreadyDecided: 409,
-    IdempotencyConflict: 409,
-    Refusal: 409,
-}
 _LONGEST_FIELD = 100
 
 api = NinjaAPI(
@@ -57,8 +42,7 @@ def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
             "decided_by": refusal.decided_by,
             "decided_at": refusal.decided_at,
         }
-    status = next(_STATUS[kind] for kind in type(refusal).__mro__ if kind in _STATUS)
-    return api.create_response(request, body, status=status)
+    return api.create_response(request, body, status=refusal.http_status)
 
 
 @api.exception_handler(AuthenticationError)

@@ -13,17 +13,10 @@ from django.views.decorators.http import require_safe
 
 from approvals import masking, outbox, services, wording
 from approvals.core.lifecycle import Actor, Choice, Status
-from approvals.errors import AlreadyDecided, InvalidInput, NotAllowed, Refusal, RequestNotFound
+from approvals.errors import InvalidInput, Refusal, RequestNotFound
 from approvals.forms import ApproveForm, CancelForm, RejectForm, RetryForm
 from approvals.selectors import request as requests
 from approvals.views.access import PageRequest, actor_of, signed_in
-
-_STATUS: Mapping[type[Refusal], int] = {
-    AlreadyDecided: 409,
-    NotAllowed: 403,
-    RequestNotFound: 404,
-    InvalidInput: 422,
-}
 
 
 @dataclass(frozen=True)
@@ -125,8 +118,7 @@ def _act(
         return _page(request, request_id, actor, bound={name: form}, status=422)
     except Refusal as refusal:
         notice = Notice(str(refusal), refused=True, typed=words)
-        status = _STATUS.get(type(refusal), 409)
-        return _page(request, request_id, actor, notice=notice, status=status)
+        return _page(request, request_id, actor, notice=notice, status=refusal.http_status)
     if request.htmx:
         return _page(request, request_id, actor, notice=done)
     messages.success(request, done.text)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from agents.placeholders import Value, as_text, fill, fill_json, placeholders
 from approvals.configfile import ConfigModel
+from approvals.core import intake
 
 # Handed to no command: whoever holds one of these can decide requests or speak for the gateway.
 GATEWAY_SECRETS = frozenset(
@@ -25,12 +26,10 @@ GATEWAY_SECRETS = frozenset(
 # What a task says beside its arguments, and the only form in which it may enter an action.
 TASK_FIELDS: Mapping[str, re.Pattern[str]] = {
     "environment": re.compile(r"[a-z][a-z0-9-]{0,62}"),
-    "github_repo": re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}"),
+    "github_repo": intake.REPOSITORY,
     "pr_number": re.compile(r"[1-9][0-9]{0,9}"),
 }
 _VALUE_CHARACTERS = 4096
-# A lone surrogate cannot be stored or sent as UTF-8, a NUL neither stored nor passed to a program.
-_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def _wrong(sentence: str) -> PydanticCustomError:
@@ -95,7 +94,7 @@ class Argument(ConfigModel):
         text = as_text(value)
         if len(text) > _VALUE_CHARACTERS:
             raise ValueError(f"is longer than {_VALUE_CHARACTERS} characters")
-        if _UNSENDABLE.search(text):
+        if intake.UNSTORABLE.search(text):
             raise ValueError("holds a NUL or half of a character")
         if text.startswith("-") and not self.allow_leading_dash:
             raise ValueError("begins with a dash, which a program could take for an option")

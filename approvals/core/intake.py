@@ -9,9 +9,10 @@ from approvals.core.canonical import canonical_json
 
 MAX_TASK_BYTES = 65_536
 MAX_DEPTH = 20
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# A name of dots alone would lead an address elsewhere.
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
+# A lone surrogate cannot be stored or sent as UTF-8, a NUL neither stored nor passed to a program.
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# An owner and a name; a name of dots alone would lead an address elsewhere.
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}")
 _PULL = re.compile(
     r"https?://(?P<host>[^/\s]+)(?:/[^/\s]+)*?/(?P<repo>[^/\s]+/[^/\s]+)/pull/(?P<number>[0-9]+)/?"
 )
@@ -19,7 +20,7 @@ _PULL = re.compile(
 
 def text_fault(value: str, limit: int) -> str | None:
     """Why a text cannot be stored, as the end of a sentence, or None."""
-    if _UNSTORABLE.search(value):
+    if UNSTORABLE.search(value):
         return "contains a NUL or a lone surrogate"
     if len(value) > limit:
         return f"is longer than {limit} characters"
@@ -29,7 +30,7 @@ def text_fault(value: str, limit: int) -> str | None:
 def harmless(value: Any) -> Any:
     """The value as plain JSON that can be stored: foreign types as text, bad characters marked."""
     if isinstance(value, str):
-        return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+        return UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
@@ -85,7 +86,7 @@ def pull_request_fault(
     number: int | None, url: str, repository: str, hosts: Collection[str]
 ) -> tuple[str, str] | None:
     """The field and why the three do not name one pull request on one of the hosts, or None."""
-    if repository and not _REPOSITORY.fullmatch(repository):
+    if repository and not REPOSITORY.fullmatch(repository):
         return "github_repo", "must look like owner/name"
     if number is not None and not 0 < number < 2**31:
         return "pr_number", "must be a positive number"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from approvals.core.intake import UNSTORABLE
 from integrations.linear.config import LinearConfig
 from integrations.linear.words import NAME_LIMIT, Word, comment_word, move_word, reaction_word
 from integrations.markdown import plain
 
 MAX_ID = 100
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Only a body that spells such a character is worth walking through.
 _SUSPICIOUS = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 
@@ -139,7 +139,7 @@ def _unstorable(event: Mapping[str, Any]) -> bool:
     while waiting:
         value = waiting.pop()
         if isinstance(value, str):
-            if _UNSTORABLE.search(value):
+            if UNSTORABLE.search(value):
                 return True
         elif isinstance(value, dict):
             waiting.extend(value)

@@ -39,9 +39,6 @@ class Operations:
         """The names of all operations, sorted."""
         return sorted(self._operations)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._operations
-
     def __getitem__(self, name: str) -> Operation:
         return self._operations[name]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from agents.models import Execution, Run
+from agents.models import Run
 from approvals.errors import RequestNotFound
 from approvals.selectors.request import statuses_of_workflow
 
@@ -24,8 +24,3 @@ def get_run(run_id: UUID) -> RunView:
     if run is None:
         raise RequestNotFound(f"There is no workflow {run_id}.")
     return RunView(run, statuses_of_workflow(str(run_id)))
-
-
-def executions_of(run_id: UUID) -> Sequence[Execution]:
-    """The actions that a run has begun, in order."""
-    return list(Execution.objects.filter(run_id=run_id).order_by("position", "started_at"))

@@ -174,13 +174,13 @@ async def open_approval(request: ApiCall, body: OpenBody, wait: Wait = 0) -> Sta
 
 
 async def _wait_for_issue(request_id: UUID, wait: float) -> tuple[str | None, str | None]:
-    told = await live.read_until(
+    link = await live.read_until(
         request_id,
         read=lambda: linear_link(request_id),
-        patience=lambda link: 0 if link.linear_issue_id else MAX_WAIT_SECONDS,
+        patience=lambda found: 0 if found.linear_issue_id else MAX_WAIT_SECONDS,
         seconds=min(wait, MAX_WAIT_SECONDS),
     )
-    return told.linear_issue_id, told.linear_issue_url
+    return link.linear_issue_id, link.linear_issue_url
 
 
 @router.get("", response={200: ApprovalPage, _PROBLEMS: Problem}, summary="List requests")

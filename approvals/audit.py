@@ -29,8 +29,8 @@ class Fact:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def append(facts: Iterable[Fact]) -> dict[UUID, int]:
-    """Append facts in order and return the newest number of each stream.
+def append(facts: Iterable[Fact]) -> None:
+    """Append facts in order, numbered within their streams.
 
     The caller holds a lock on whatever owns each stream; the unique number backs that up.
     """
@@ -60,7 +60,6 @@ def append(facts: Iterable[Fact]) -> dict[UUID, int]:
         heads[fact.stream] = (entry.number, entry.digest)
         entries.append(entry)
     AuditEntry.objects.bulk_create(entries)
-    return {stream: number for stream, (number, _) in heads.items()}
 
 
 def chained(entry: AuditEntry, previous: str) -> str:

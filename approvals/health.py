@@ -23,7 +23,7 @@ from redis.retry import Retry
 from approvals import outbox
 from approvals.core.events import WORKFLOW
 from approvals.metrics import TABLES
-from approvals.selectors.queue import heartbeats
+from approvals.selectors.health import heartbeats
 
 PATIENCE_SECONDS = 2
 FRESH_SECONDS = 30.0

@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from approvals import audit
 from approvals.audit import SYSTEM, Fact
 from approvals.core.events import (
+    GITHUB,
     LINEAR,
     WORKFLOW,
     Channel,
@@ -248,7 +249,7 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
         audit.append([Fact(request.pk, EventName.DELIVERY_SUCCEEDED, SYSTEM, now, data)])
         if linked:
             # The comment on the pull request shows the link to the issue.
-            nudge(request.pk, "github")
+            nudge(request.pk, GITHUB)
 
 
 def _failed(row: Delivery, error: ChannelError) -> None:

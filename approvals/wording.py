@@ -198,7 +198,6 @@ _PHRASES: Mapping[EventName, Callable[[Mapping[str, Any]], Told]] = {
     EventName.RESUME_REFUSED: _says("did not use the decision"),
     EventName.VOTE_CAST: _voted,
     EventName.VOTE_REFUSED: _refused,
-    EventName.ISSUE_MOVED: _says("moved the Linear issue"),
     EventName.DELIVERY_SUCCEEDED: _delivered,
     EventName.DELIVERY_FAILED: lambda data: Told(
         f"could not reach {_channel(data)} and will try again", _text(data, "error")

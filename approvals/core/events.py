@@ -24,7 +24,6 @@ class EventName(StrEnum):
     RESUME_REFUSED = "request.resume_refused"
     VOTE_CAST = "vote.cast"
     VOTE_REFUSED = "vote.refused"
-    ISSUE_MOVED = "issue.moved"
     DELIVERY_SUCCEEDED = "delivery.succeeded"
     DELIVERY_FAILED = "delivery.failed"
     DELIVERY_GAVE_UP = "delivery.gave_up"
@@ -52,7 +51,7 @@ _RESOLVED = {
     EventName.CANCELLED,
     EventName.SUPERSEDED,
 }
-_VOTES = {EventName.VOTE_CAST, EventName.VOTE_REFUSED, EventName.ISSUE_MOVED}
+_VOTES = {EventName.VOTE_CAST, EventName.VOTE_REFUSED}
 
 # Delivery events concern no channel: a failed delivery must not owe itself another one.
 CONCERNS: Mapping[str, frozenset[EventName]] = {

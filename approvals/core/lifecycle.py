@@ -93,7 +93,7 @@ class Standing:
 
 
 class Reason(StrEnum):
-    """Why a vote was refused; the metric's label and the audit entry's code."""
+    """Why a vote was refused; the code that its audit entry keeps."""
 
     ALREADY_DECIDED = "already_decided"
     EXPIRED = "expired"

@@ -13,7 +13,7 @@ from approvals.core import intake, lifecycle
 from approvals.core.lifecycle import Actor, Choice, Refused, Status
 from approvals.core.risk import Risk
 from approvals.errors import InvalidInput
-from approvals.models import ApprovalRequest, ClockTimestamp, Heartbeat
+from approvals.models import ApprovalRequest, ClockTimestamp
 
 PAGE_SIZE = 50
 RECENT = 500
@@ -100,12 +100,6 @@ def list_decided(filters: Mapping[str, str | None], limit: int = 25) -> Sequence
     """Requests that were decided or ended, the latest first."""
     rows = _filtered(filters).exclude(status=Status.PENDING, expires_at__gt=ClockTimestamp())
     return list(rows.order_by("-decided_at", "-pk")[:limit])
-
-
-def heartbeats() -> dict[str, float]:
-    """Seconds since each kind of background process was last seen at work."""
-    rows = Heartbeat.objects.annotate(now=ClockTimestamp())
-    return {row.name: (row.now - row.seen_at).total_seconds() for row in rows}
 
 
 def _filtered(filters: Mapping[str, str | None]) -> QuerySet[ApprovalRequest]:

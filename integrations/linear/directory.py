@@ -5,7 +5,6 @@ from functools import lru_cache
 
 from approvals.core.events import ChannelError
 from integrations.linear.client import LinearClient, linear
-from integrations.linear.config import LinearConfig
 from integrations.linear.issue import Person
 
 FILE = "config/linear/linear-config.yaml"
@@ -59,15 +58,6 @@ class Directory:
                 raise _unknown(f"the project {name!r}")
             self._projects[name] = project_id
         return self._projects[name]
-
-    def check(self, config: LinearConfig) -> None:
-        """Resolve every name of the configuration; ChannelError for the first unknown one."""
-        self.team_id(config.team)
-        self.label_ids(config.team, config.approval_template.labels)
-        if config.project:
-            self.project_id(config.project)
-        for _, name in config.outcome_states:
-            self.state_id(config.team, name)
 
     def forget(self) -> None:
         """Look names up again: something in Linear was renamed or deleted."""

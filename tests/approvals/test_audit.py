@@ -42,8 +42,8 @@ def tamper(statement: str, *parameters: Any) -> None:
 
 def test_entries_of_a_stream_are_numbered_without_gaps() -> None:
     one, other = uuid4(), uuid4()
-    assert audit.append([fact(one), fact(other), fact(one)]) == {one: 2, other: 1}
-    assert audit.append([fact(other), fact(one), fact(one)]) == {one: 4, other: 2}
+    audit.append([fact(one), fact(other), fact(one)])
+    audit.append([fact(other), fact(one), fact(one)])
     for stream, count in ((one, 4), (other, 2)):
         numbers = AuditEntry.objects.filter(stream=stream).values_list("number", flat=True)
         assert sorted(numbers) == list(range(1, count + 1))
@@ -51,7 +51,8 @@ def test_entries_of_a_stream_are_numbered_without_gaps() -> None:
 
 
 def test_nothing_to_append_is_nothing() -> None:
-    assert audit.append([]) == {}
+    audit.append([])
+    assert not AuditEntry.objects.exists()
 
 
 def test_appending_many_takes_two_queries(django_assert_num_queries: Any) -> None:
@@ -178,9 +179,9 @@ def test_two_writers_cannot_take_one_number() -> None:
 def test_an_entry_keeps_everything_it_was_given() -> None:
     actor = Actor(name="Grace", via=Via.LINEAR_MOVE, key="linear:u-1")
     stream = uuid4()
-    audit.append([Fact(stream, EventName.ISSUE_MOVED, actor, NOW, {"to": "Done", "n": 1.5})])
+    audit.append([Fact(stream, EventName.VOTE_REFUSED, actor, NOW, {"to": "Done", "n": 1.5})])
     entry = AuditEntry.objects.get(stream=stream)
-    assert (entry.name, entry.actor, entry.actor_key) == ("issue.moved", "Grace", "linear:u-1")
+    assert (entry.name, entry.actor, entry.actor_key) == ("vote.refused", "Grace", "linear:u-1")
     assert (entry.via, entry.at, entry.data) == ("linear_move", NOW, {"to": "Done", "n": 1.5})
 
 

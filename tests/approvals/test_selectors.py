@@ -12,10 +12,12 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals import outbox, services
 from approvals.audit import SYSTEM
+from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Choice, Reason, Status
 from approvals.errors import InvalidInput, RequestNotFound
 from approvals.models import ApprovalRequest, Delivery
 from approvals.selectors import queue, request
+from approvals.selectors.health import heartbeats
 from tests.approvals.channels import Notebook
 from tests.approvals.scenes import (
     DELETE,
@@ -270,14 +272,16 @@ def test_the_pending_requests_of_a_channel_come_page_by_page() -> None:
     Delivery.objects.filter(channel="linear").exclude(request_id=untold).update(
         told=1, memory={"issue": "i"}
     )
-    pages = list(request.iter_pending_for_channel("linear", 2))
-    assert [len(page) for page in pages] == [2, 2, 1]
+    pages: list[list[Snapshot]] = [request.pending_for_channel("linear", 2, None)]
+    while pages[-1]:
+        pages.append(request.pending_for_channel("linear", 2, pages[-1][-1].id))
+    assert [len(page) for page in pages] == [2, 2, 1, 0]
     found = [snapshot for page in pages for snapshot in page]
     assert {snapshot.id for snapshot in found} == made
     assert decided_told not in made
     assert [snapshot.id for snapshot in found] == sorted(made)
     assert all(snapshot.memory == {"issue": "i"} for snapshot in found)
-    assert list(request.iter_pending_for_channel("chat", 2)) == []
+    assert request.pending_for_channel("chat", 2, None) == []
 
 
 def test_a_snapshot_tells_channels_everything_as_it_is_now() -> None:
@@ -305,11 +309,11 @@ def test_the_timeline_is_in_order() -> None:
 
 
 def test_heartbeats_are_seconds_since_each_was_seen() -> None:
-    assert queue.heartbeats() == {}
+    assert heartbeats() == {}
     services.beat_heart("runs")
     services.beat_heart("runs")
     services.beat_heart("channels")
-    found = queue.heartbeats()
+    found = heartbeats()
     assert set(found) == {"runs", "channels"}
     assert all(0 <= age < 60 for age in found.values())
 

@@ -1,5 +1,7 @@
 """What an operator is told about the set-up of Linear."""
 
+from pathlib import Path
+
 import pytest
 from pytest_django import Settings
 
@@ -23,6 +25,23 @@ def test_a_right_set_up_has_no_fault_and_names_the_identity(
     assert faults() == []
     said = [finding.sentence for finding in examine_linear()]
     assert said[0] == "The gateway acts in Linear as HITL Gateway."
+
+
+def test_a_name_that_linear_does_not_know_is_a_fault_and_the_others_are_looked_at(
+    linear: LinearWorld, settings: Settings, tmp_path: Path
+) -> None:
+    shipped = (settings.HITL_CONFIG_DIR / "linear" / "linear-config.yaml").read_text()
+    (tmp_path / "linear").mkdir()
+    changed = shipped.replace("rejected: Canceled", "rejected: Shipped")
+    assert changed != shipped
+    (tmp_path / "linear" / "linear-config.yaml").write_text(changed)
+    settings.HITL_CONFIG_DIR = tmp_path
+    said = {finding.sentence: finding.ok for finding in examine_linear()}
+    (unknown,) = [sentence for sentence in said if "Linear does not know" in sentence]
+    assert "the state 'Shipped' in the team 'CHEF'" in unknown
+    assert not said[unknown]
+    assert said["Linear knows the team CHEF."]
+    assert said["Linear knows the state Done."]
 
 
 def test_a_missing_webhook_is_a_fault(linear: LinearWorld) -> None:

@@ -9,7 +9,6 @@ from pytest_django import Settings
 from approvals.core.events import ChannelError
 from approvals.models import ChannelPause
 from integrations.linear.client import LinearClient, linear
-from integrations.linear.config import LinearConfig, linear_config
 from integrations.linear.directory import directory
 from tests.integrations.linear_world import GATEWAY, LinearWorld
 from tests.sandbox_process import LINEAR_API_KEY
@@ -105,9 +104,3 @@ def test_a_name_that_linear_does_not_know_stops_the_channel_and_is_named(
     assert delivery.gave_up_at is not None
     assert f"Linear does not know {named}" in delivery.last_error
     assert "linear-config.yaml" in delivery.last_error
-
-
-def test_every_name_of_the_shipped_file_can_be_checked_at_once(linear: LinearWorld) -> None:
-    directory().check(linear_config())
-    with pytest.raises(ChannelError, match="the state 'Shipped' in the team 'CHEF'"):
-        directory().check(LinearConfig.model_validate({"outcome_states": {"approved": "Shipped"}}))

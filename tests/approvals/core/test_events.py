@@ -14,7 +14,6 @@ RESOLVED = [f"request.{status}" for status in ("approved", "rejected", "expired"
         ("request.opened", ["github", "linear"]),
         ("vote.cast", ["linear"]),
         ("vote.refused", ["linear"]),
-        ("issue.moved", ["linear"]),
         *((name, ALL) for name in (*RESOLVED, "request.superseded")),
         ("request.not_required", []),
         ("request.resume_refused", []),

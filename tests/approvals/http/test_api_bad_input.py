@@ -69,7 +69,7 @@ def test_a_field_that_does_not_fit_is_named_and_nothing_is_stored(
     assert (answer.status_code, fields(answer.content)) == (422, [field])
     assert field in answer.json()["detail"]
     assert not ApprovalRequest.objects.exists()
-    assert not AuditEntry.objects.exists()
+    assert not AuditEntry.objects.filter(name__startswith="request.").exists()
 
 
 @pytest.mark.parametrize("field", ["workflow_id", "thread_id", "task", "agent_name"])

@@ -15,7 +15,7 @@ _SEPARATORS = re.compile(r"[-_.\s]")
 
 def masked(value: Mapping[str, Any]) -> dict[str, Any]:
     """A copy in which every value under a secret-looking key, at any depth, is a mask."""
-    return {key: MASK if _secret(key) else _masked(item) for key, item in value.items()}
+    return {key: MASK if is_secret(key) else _masked(item) for key, item in value.items()}
 
 
 def _masked(value: Any) -> Any:
@@ -26,7 +26,8 @@ def _masked(value: Any) -> Any:
     return value
 
 
-def _secret(key: str) -> bool:
+def is_secret(key: str) -> bool:
+    """Whether the values under a key are never shown."""
     return any(fnmatchcase(_bare(str(key)), _bare(pattern)) for pattern in masked_keys())
 
 

@@ -1,6 +1,6 @@
 """Rules and an operation in, an assessment out; no Django, no clock, no I/O."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -78,17 +78,29 @@ class Assessment:
         )
 
 
-def assess(rules: RuleSet, task: Mapping[str, object], agent: str) -> Assessment:
+def nothing_is_secret(key: str) -> bool:  # noqa: ARG001 - takes what any such predicate takes
+    """For tasks that nobody is shown."""
+    return False
+
+
+def assess(
+    rules: RuleSet,
+    task: Mapping[str, object],
+    agent: str,
+    *,
+    is_secret: Callable[[str], bool] = nothing_is_secret,
+) -> Assessment:
     """Assess a task: the most severe matching rule wins, whatever the order of the rules.
 
     Approval is required if any matching rule requires it. A task that no rule matches, or that
-    names no environment, is assessed by fail-closed defaults.
+    names no environment, is assessed by fail-closed defaults. No reason tells a value that stands
+    under a key for which `is_secret` holds.
     """
     fields = {**task, "agent": agent}
     matches: list[Match] = []
     requires_approval = False
     for rule in rules.rules:
-        reason = explain(rule.conditions, fields)
+        reason = explain(rule.conditions, fields, is_secret=is_secret)
         if reason is not None:
             matches.append(Match(rule.name, rule.risk_level, reason))
             requires_approval = requires_approval or rule.requires_approval
@@ -103,25 +115,31 @@ def assess(rules: RuleSet, task: Mapping[str, object], agent: str) -> Assessment
     )
 
 
-def explain(conditions: Mapping[str, tuple[str, ...]], fields: Mapping[str, object]) -> str | None:
+def explain(
+    conditions: Mapping[str, tuple[str, ...]],
+    fields: Mapping[str, object],
+    *,
+    is_secret: Callable[[str], bool] = nothing_is_secret,
+) -> str | None:
     """Why all conditions hold, in words, or None where one does not."""
     reasons = []
     for field, wanted in conditions.items():
-        reason = _condition(fields, field, wanted)
-        if reason is None:
+        text = _matching(fields, field, wanted)
+        if text is None:
             return None
-        reasons.append(reason)
+        hidden = any(is_secret(key) for key in field.split("."))
+        reasons.append(f"{field} has a value of the rule" if hidden else f"{field} is {text}")
     return " and ".join(reasons)
 
 
-def _condition(fields: Mapping[str, object], field: str, wanted: Sequence[str]) -> str | None:
-    """Why the condition holds, in words, or None where it does not."""
+def _matching(fields: Mapping[str, object], field: str, wanted: Sequence[str]) -> str | None:
+    """The field's text for which the condition holds, or None where it does not."""
     value: object = fields
     for key in field.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     for text in _texts(value):
         if any(fnmatchcase(text, _glob(pattern)) for pattern in wanted):
-            return f"{field} is {text}"
+            return text
     return None
 
 

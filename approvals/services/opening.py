@@ -1,7 +1,7 @@
 """Open a request, or leave a record that none was needed."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Value
 from django.db.models.functions import Concat, Trim
 
-from approvals import audit, outbox, policy
+from approvals import audit, masking, outbox, policy
 from approvals.audit import SYSTEM, Fact
 from approvals.core import intake
 from approvals.core.canonical import digest, proposal_digest
@@ -45,7 +45,7 @@ def assess_task(task: Mapping[str, Any], agent_name: str, stated: str | None = N
     """
     if (fault := intake.task_fault(task)) is not None:
         raise InvalidInput("task", f"The task {fault}.")
-    assessment = assess(policy.current_rules(), task, agent_name)
+    assessment = assess(policy.current_rules(), task, agent_name, is_secret=masking.is_secret)
     if not stated:
         return assessment
     if stated not in set(Risk):
@@ -112,7 +112,7 @@ def open_request(
         pr_number=pr_number,
         idempotency_digest=body_digest,
     )
-    frozen = policy.choose_policy(assessment.risk_level, agent_name, task)
+    frozen = _policy(task, agent_name, assessment, stated=risk_level)
     try:
         with transaction.atomic():
             _insert(row, frozen, actor)
@@ -144,6 +144,24 @@ def record_not_required(
     }
     with transaction.atomic():
         audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, outbox.clock(), data)])
+
+
+def _policy(
+    task: Mapping[str, Any], agent_name: str, assessment: Assessment, *, stated: str | None
+) -> Policy:
+    """The policy of the assessment; a risk that the caller stated brings in no laxer one."""
+    chosen = policy.choose_policy(assessment.risk_level, agent_name, task)
+    if not stated:
+        return chosen
+    found = assess_task(task, agent_name)
+    least = policy.choose_policy(found.risk_level, agent_name, task)
+    return replace(
+        chosen,
+        quorum=max(chosen.quorum, least.quorum),
+        expires_after_seconds=min(chosen.expires_after_seconds, least.expires_after_seconds),
+        execute_within_seconds=min(chosen.execute_within_seconds, least.execute_within_seconds),
+        requester_may_decide=chosen.requester_may_decide and least.requester_may_decide,
+    )
 
 
 def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -106,6 +107,18 @@ def test_the_channels_that_want_the_request_are_owed_the_news(
 def test_what_is_more_severe_is_delivered_first(task: dict[str, Any], priority: int) -> None:
     rows = Delivery.objects.filter(request_id=opened(task))
     assert set(rows.values_list("priority", flat=True)) == {priority}
+
+
+def test_a_stated_risk_brings_in_no_laxer_policy() -> None:
+    task = {"operation": "terraform_apply", "environment": "production"}
+    asked = {**ASKED, "agent_name": "infrastructure"}
+    alone = row(services.open_request(task=task, **asked).request_id)
+    raised = row(services.open_request(task=task, risk_level="critical", **asked).request_id)
+    assert alone.frozen_policy.quorum == 2
+    assert raised.risk_level == "critical"
+    assert raised.frozen_policy.name == "release managers for critical operations"
+    assert raised.frozen_policy.quorum == 2
+    assert raised.frozen_policy.expires_after_seconds == 14400
 
 
 def test_what_needs_no_approval_opens_nothing_and_leaves_a_record() -> None:
@@ -307,6 +320,28 @@ def test_the_policy_is_frozen_whatever_the_file_says_later(
     settings.HITL_CONFIG_DIR = tmp_path
     assert policy.choose_policy(Risk.CRITICAL, "cicd", DEPLOY).name == "anyone"
     assert row(request_id).frozen_policy.groups == ("release-managers",)
+
+
+RULE_ON_A_SECRET = """
+default: {risk_level: low, requires_approval: false}
+rules:
+  - name: known password
+    conditions: {arguments.db_password: ["hunter*"]}
+    risk_level: high
+    requires_approval: true
+"""
+
+
+def test_why_a_person_must_decide_tells_no_secret(tmp_path: Path, settings: Any) -> None:
+    shipped = settings.HITL_CONFIG_DIR / "hitl" / "approval-policies.yaml"
+    (tmp_path / "hitl").mkdir()
+    (tmp_path / "hitl" / "approval-policies.yaml").symlink_to(shipped)
+    (tmp_path / "hitl" / "risk-assessment-rules.yaml").write_text(RULE_ON_A_SECRET)
+    settings.HITL_CONFIG_DIR = tmp_path
+    found = row(opened({**DEPLOY, "arguments": {"db_password": "hunter2"}}))
+    assert [match["rule"] for match in found.matches] == ["known password"]
+    assert "hunter2" not in str(found.matches)
+    assert "hunter2" not in str(list(AuditEntry.objects.values_list("data", flat=True)))
 
 
 def test_a_record_that_none_was_needed_can_stand_in_a_stream_that_exists() -> None:

@@ -304,3 +304,21 @@ def test_the_shipped_rules_say_what_the_product_promises(
     task = {"operation": operation, "environment": environment}
     assessment = assess(load_rules(SHIPPED), task, "cicd")
     assert (assessment.risk_level, assessment.requires_approval) == (risk, required)
+
+
+@pytest.mark.parametrize(
+    ("field", "task"),
+    [
+        ("api_token", {"api_token": "Hunter2"}),
+        ("api_token", {"api_token": ["other", "hunter2"]}),
+        ("arguments.api_token", {"arguments": {"api_token": "hunter2"}}),
+        ("api_token.value", {"api_token": {"value": "hunter2"}}),
+    ],
+)
+def test_no_reason_tells_a_value_under_a_secret_key(field: str, task: dict[str, object]) -> None:
+    secrets = Rule("known", {field: ("hunter*",), "operation": ("deploy",)}, Risk.HIGH, False)
+    assessment = assess(
+        RuleSet((secrets,)), {**DEPLOY, **task}, "cicd", is_secret=lambda key: "token" in key
+    )
+    (match,) = assessment.matches
+    assert match.reason == f"{field} has a value of the rule and operation is deploy"

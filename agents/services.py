@@ -44,12 +44,12 @@ def start_run(
     `workflow` names a file of config/workflows, a registered graph, or `task` for one operation.
     Raises InvalidInput and IdempotencyConflict.
     """
-    _check(task, pr_number, pr_url or "", github_repo or "")
     facts = {
         "pr_number": pr_number,
         "pr_url": pr_url or "",
         "github_repo": github_repo or str(task.get("github_repo") or ""),
     }
+    _check(task, pr_number, pr_url or "", str(facts["github_repo"]))
     asked_by = requested_by or actor.name
     key = idempotency_key or ""
     for field, value in (("requested_by", asked_by), ("idempotency_key", key)):

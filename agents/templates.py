@@ -157,6 +157,10 @@ def single_step(task: Mapping[str, Any]) -> list[Step]:
     agent = str(task.get("agent") or owner_of(operation))
     if agent not in OPERATIONS:
         raise UnfitTask(f"There is no agent {agent!r}; there are {', '.join(OPERATIONS)}.")
+    # Policies look at the agent: who asks must not choose whose policy holds.
+    owners = [name for name, owned in OPERATIONS.items() if operation in owned]
+    if owners and agent not in owners:
+        raise UnfitTask(f"{agent} does not own the operation {operation!r}; {owners[0]} does.")
     return [
         Step(
             name=operation,

@@ -118,3 +118,12 @@ def test_a_single_task_is_a_one_step_workflow() -> None:
     assert owner_of("release_the_penguins") == "cicd"
     with pytest.raises(UnfitTask, match="no agent 'penguin'"):
         single_step({"operation": "deploy", "agent": "penguin"})
+
+
+def test_nobody_chooses_an_agent_whose_policy_is_laxer() -> None:
+    task = {"operation": "terraform_apply", "environment": "production"}
+    assert single_step(task)[0]["agent"] == "infrastructure"
+    for agent in ("documentation", "supervisor", "cicd"):
+        with pytest.raises(UnfitTask, match="infrastructure does"):
+            single_step({**task, "agent": agent})
+    assert single_step({**task, "agent": "infrastructure"})[0]["agent"] == "infrastructure"

@@ -222,7 +222,7 @@ def _converge(row: Delivery, channel: Channel) -> None:
 
 def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
     with transaction.atomic():
-        request = ApprovalRequest.objects.select_for_update().get(pk=row.request_id)
+        request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         now = clock()
         settled = settle(
             row,
@@ -255,7 +255,7 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
 def _failed(row: Delivery, error: ChannelError) -> None:
     log.warning("Delivery %s to %s failed: %s", row.pk, row.channel, error)
     with transaction.atomic():
-        ApprovalRequest.objects.select_for_update().get(pk=row.request_id)
+        ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         now = clock()
         changes = backed_off(row, error, now)
         if error.memory is not None:

@@ -26,7 +26,7 @@ def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
         row = Delivery.objects.filter(pk=delivery_id).first()
         if row is None:
             raise RequestNotFound(f"There is no delivery {delivery_id}.")
-        ApprovalRequest.objects.select_for_update().get(pk=row.request_id)
+        ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         data = {"channel": row.channel, "reason": reason}
         fact = Fact(row.request_id, EventName.DELIVERY_RETRIED, actor, outbox.clock(), data)
         audit.append([fact])

@@ -149,6 +149,22 @@ def test_a_sweep_does_not_wait_for_a_request_that_somebody_holds() -> None:
     assert services.expire_overdue() == 1
 
 
+def test_a_webhook_about_a_request_does_not_wait_for_whoever_decides_it() -> None:
+    request_id = opened(DELETE)
+    webhook_id = services.record_webhook(source="linear", delivery_id="d-1", body=b"{}")
+    assert webhook_id is not None
+
+    def note() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '5s'")
+        services.finish_webhook(webhook_id, outcome="deferred", request_id=request_id)
+
+    with transaction.atomic():
+        vote(request_id, manager("grace"), Choice.APPROVE)()
+        # Each would wait for the other: the vote for the delivery, the webhook for the request.
+        assert at_once(note) == [None]
+
+
 def test_verbs_on_many_requests_at_once_do_not_block_each_other_for_ever() -> None:
     made = [opened(thread_id=f"t-{n}", pr_number=1, github_repo="a/b") for n in range(6)]
     pass_deadline(*made[:3])

@@ -1,6 +1,7 @@
 """Settings from the environment; what is missing or wrong stops the start with a sentence."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +40,9 @@ def _database(url: str) -> dict[str, object]:
         "PASSWORD": parts.pop("password", ""),
         "HOST": parts.pop("host", ""),
         "PORT": parts.pop("port", ""),
-        "CONN_MAX_AGE": 0,
+        # A pool keeps connections by itself; anything else keeps its one, and looks before use.
+        "CONN_MAX_AGE": 0 if DATABASE_POOL else None,
+        "CONN_HEALTH_CHECKS": not DATABASE_POOL,
         # A database that is gone is an error soon, not a process that hangs.
         "OPTIONS": {"pool": DATABASE_POOL, "connect_timeout": 10, **parts},
     }
@@ -222,13 +225,17 @@ CONTENT_SECURITY_POLICY = {
 # Celery carries hints; what is owed stands in PostgreSQL, so a publish may fail fast.
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
+# Celery would close the database's connection around every task, and reconnecting costs more than
+# most tasks; hitl_project.celery has Django look at it before each task instead.
+CELERY_DB_REUSE_MAX = sys.maxsize // 2
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "socket_timeout": 3,
+    # More than the second that a worker waits for a message, less than whoever decides would.
+    "socket_timeout": 2,
     "socket_connect_timeout": 1,
     "visibility_timeout": 3600,
     # Of a publisher; by default each message would be tried for six seconds.

@@ -4,7 +4,8 @@ import os
 import signal
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import task_prerun, worker_process_init
+from django.db import close_old_connections
 from kombu.transport.redis import Channel
 
 from hitl_project.parent_death import die_with_parent
@@ -25,3 +26,11 @@ def _end_with_the_worker(**_: object) -> None:
 
 # A killed worker would leave its pool behind, at work that another is about to be given.
 worker_process_init.connect(_end_with_the_worker)
+
+
+def _look_at_connections(**_: object) -> None:
+    close_old_connections()
+
+
+# What broke since the last task is closed, so that this one opens another.
+task_prerun.connect(_look_at_connections)

@@ -1,0 +1,64 @@
+"""What the environment must say, told by starting a process with it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMPLETE = {
+    "SECRET_KEY": "a-long-random-text-that-nobody-else-has-0123456789-abcdefgh",
+    "DATABASE_URL": "postgresql://hitl_app:secret@db.example.com/hitl",
+    "REDIS_URL": "redis://redis.example.com:6379/0",
+    "HITL_PUBLIC_URL": "https://approvals.example.com",
+    "HITL_BEHIND_TLS_PROXY": "1",
+}
+
+
+def manage(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command with nothing but the documented environment, changed; empty removes."""
+    environment = {"PATH": os.environ["PATH"], **COMPLETE, **changes}
+    return subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={name: value for name, value in environment.items() if value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_documented_production_settings_pass_djangos_deployment_check() -> None:
+    checked = manage("check", "--deploy", "--fail-level", "WARNING")
+    assert checked.returncode == 0, checked.stderr
+    assert "no issues" in checked.stdout
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize("command", ["web", "worker", "beat"])
+def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, command: str) -> None:
+    stopped = manage(command, **{name: ""})
+    assert stopped.returncode != 0
+    assert f"Set {name}: " in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"LINEAR_API_KEY": "lin_api_x"}, "Set LINEAR_WEBHOOK_SECRET"),
+        ({"LINEAR_WEBHOOK_SECRET": "a,b,c"}, "at most two secrets"),
+        ({"HITL_PUBLIC_URL": "approvals.example.com"}, "must be an http(s) address"),
+        ({"HITL_BEHIND_TLS_PROXY": "yes"}, "HITL_BEHIND_TLS_PROXY must be 0 or 1"),
+        ({"HITL_CONFIG_DIR": "/nowhere"}, "risk-assessment-rules.yaml: cannot be read"),
+    ],
+)
+def test_a_wrong_setting_stops_the_boot_with_a_sentence(
+    changes: dict[str, str], sentence: str
+) -> None:
+    stopped = manage("check", **changes)
+    assert stopped.returncode != 0
+    assert sentence in stopped.stderr

@@ -14,7 +14,7 @@ from approvals.masking import masked, masked_action
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
-VIA = {
+VIA: Mapping[str, str] = {
     Via.WEB: "on the web",
     Via.ADMIN: "in the admin",
     Via.API: "by the API",
@@ -75,7 +75,10 @@ def relative(moment: datetime, now: datetime) -> str:
 
 @dataclass(frozen=True)
 class Work:
-    """What will run, for people: which kind, and the exact words; `body` is what is sent along."""
+    """What will run, for people: which kind, and the exact words; `body` is what is sent along.
+
+    An action of an unknown kind has no words, only its JSON as the body.
+    """
 
     kind: str
     words: tuple[str, ...]
@@ -106,7 +109,7 @@ def work(task: Mapping[str, Any], action: Mapping[str, Any] | None) -> Work | No
         return Work(
             "GitHub workflow run", words, readable_json(inputs) if inputs else "", _common(shown)
         )
-    return Work("Action", (readable_json(shown),))
+    return Work("Action", (), readable_json(shown))
 
 
 def arguments(task: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from django import template
 
 from approvals import wording
-from approvals.core.lifecycle import Via
 
 register = template.Library()
 
@@ -63,7 +62,7 @@ def duration(seconds: float) -> str:
 @register.filter
 def via_words(via: str) -> str:
     """The way by which something came, in words."""
-    return wording.VIA.get(Via(via), via) if via in set(Via) else via
+    return wording.VIA.get(via, via)
 
 
 @register.filter

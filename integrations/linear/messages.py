@@ -1,34 +1,22 @@
 """What the gateway writes into Linear, from templates/messages/linear_*.md."""
 
 import hashlib
-import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.template.loader import render_to_string
 
 from approvals.core.events import Event, EventName, Snapshot
-from approvals.core.lifecycle import Status, Via
+from approvals.core.lifecycle import Status
 from approvals.masking import masked, masked_action
+from approvals.wording import VIA, Work, duration, work
 from integrations.linear.config import LinearConfig
 from integrations.linear.hearing import Bounce, Heard
 from integrations.markdown import plain
 
 _BLANK_LINES = re.compile(r"\n{3,}")
-
-WAYS = {
-    Via.WEB: "in the web queue",
-    Via.ADMIN: "in the admin",
-    Via.API: "through the API",
-    Via.COMMAND: "on the command line",
-    Via.LINEAR_MOVE: "by moving the issue",
-    Via.LINEAR_COMMENT: "by a comment",
-    Via.LINEAR_REACTION: "by a reaction",
-}
 
 
 def comment_id(request_id: UUID, occasion: str) -> UUID:
@@ -47,6 +35,7 @@ def issue_title(request: Snapshot, config: LinearConfig) -> str:
 def issue_description(request: Snapshot, config: LinearConfig) -> str:
     """Everything that a person needs in order to decide."""
     action = None if request.action is None else masked_action(request.task, request.action)
+    what = work(request.task, request.action)
     return _render(
         "linear_issue.md",
         {
@@ -54,11 +43,12 @@ def issue_description(request: Snapshot, config: LinearConfig) -> str:
             "policy": request.policy,
             "too_few": request.eligible < request.policy.quorum,
             "groups": request.policy.groups,
-            "allowed": _duration(request.policy.expires_after_seconds),
+            "allowed": duration(request.policy.expires_after_seconds),
             "task": masked(request.task),
             "description": request.task.get("description") or "",
             "action": action,
-            "runs": None if action is None else _in_words(action),
+            "kind": what.kind if what else "",
+            "runs": _exactly(what) if what else "",
             "trigger_states": config.webhook.trigger_on_states,
             "reject_states": config.webhook.reject_on_states,
             "casual": request.risk_level != "critical",
@@ -107,7 +97,7 @@ def outcome_comment(request: Snapshot, via: str) -> str:
         {
             "request": request,
             "by_a_person": request.status in {Status.APPROVED, Status.REJECTED},
-            "way": WAYS.get(Via(via)) if via in set(Via) else None,
+            "way": VIA.get(via),
         },
     )
 
@@ -117,22 +107,6 @@ def _render(name: str, context: Mapping[str, Any]) -> str:
     return _BLANK_LINES.sub("\n\n", text).strip() + "\n"
 
 
-def _in_words(action: Mapping[str, Any]) -> str:
-    """The frozen action as a person would type it; empty for an executor unknown here."""
-    if isinstance(argv := action.get("argv"), list):
-        return f"$ {shlex.join(str(word) for word in argv)}"
-    if "url" in action:
-        body = json.dumps(action.get("body"), ensure_ascii=False)
-        return f"{action.get('method', 'POST')} {action['url']}\n{body}"
-    if "workflow" in action:
-        inputs = json.dumps(action.get("inputs"), ensure_ascii=False)
-        where = f"{action.get('repo')}@{action.get('ref')}"
-        return f"dispatch {action['workflow']} in {where}\n{inputs}"
-    return ""
-
-
-def _duration(seconds: int) -> str:
-    hours, minutes = divmod(int(timedelta(seconds=seconds).total_seconds()) // 60, 60)
-    if hours and not minutes:
-        return f"{hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+def _exactly(work: Work) -> str:
+    """The words of what will run and what is sent along; empty where only the JSON can tell."""
+    return "\n".join(filter(None, (" ".join(work.words), work.body))) if work.words else ""

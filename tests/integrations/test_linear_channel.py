@@ -1,5 +1,7 @@
 """What Linear shows of a request, and what the gateway hears from it, over the real sandbox."""
 
+from typing import Any
+
 import pytest
 
 from approvals import actors, services
@@ -53,6 +55,38 @@ def test_the_issue_says_everything_that_a_decision_needs(linear: LinearWorld) ->
     assert row.linear_issue_url == issue["url"]
 
 
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        (
+            {"argv": ["deploy", "--note", "it's `new`"]},
+            "Command, without a shell:\n\n```\ndeploy --note 'it'\"'\"'s `new`'\n```",
+        ),
+        (
+            {"url": "https://ci.example/run", "body": {"api_token": "hunter2", "a": 1}},
+            (
+                "HTTP call:\n\n```\nPOST https://ci.example/run\n{\n"
+                '  "a": 1,\n  "api_token": "••••••"\n}\n```'
+            ),
+        ),
+        (
+            {"workflow": "ship.yml", "repo": "acme/shop", "ref": "main", "inputs": {"to": "x"}},
+            'GitHub workflow run:\n\n```\nship.yml in acme/shop at main\n{\n  "to": "x"\n}\n```',
+        ),
+        ({"spell": "abracadabra"}, '## What will run\n\n```\n{\n  "spell": "abracadabra"\n}\n```'),
+        (None, "## What will run\n\nThe workflow does the work itself with the task below."),
+    ],
+    ids=["command", "http", "github workflow", "another executor", "the workflow itself"],
+)
+def test_the_issue_says_in_words_what_will_run(
+    linear: LinearWorld, action: dict[str, Any] | None, told: str
+) -> None:
+    issue = linear.issue(linear.opened(action=action))
+    assert told in issue["description"]
+    assert issue["description"].count("abracadabra") <= 1
+    assert "hunter2" not in issue["description"]
+
+
 def test_a_request_that_too_few_people_can_decide_says_so(linear: LinearWorld) -> None:
     services.create_approver("ben", email="b@example.com", groups=[])
     linear.row(linear.opened(TERRAFORM, agent_name="infrastructure", requested_by="ada"))
@@ -101,7 +135,7 @@ def test_a_move_that_no_webhook_told_of_is_a_vote(linear: LinearWorld) -> None:
     )
     assert linear.facts(request_id) == ["request.opened", "vote.cast", "request.approved"]
     assert linear.issue(request_id)["state"] == "Done"
-    assert "**Approved** by ada by moving the issue" in linear.replies(request_id)[0]
+    assert "**Approved** by ada by moving the Linear issue" in linear.replies(request_id)[0]
 
 
 def test_a_move_to_a_reject_state_rejects(linear: LinearWorld) -> None:
@@ -188,7 +222,7 @@ def test_a_decision_elsewhere_moves_the_issue_and_says_who(linear: LinearWorld) 
     linear.deliver()
     assert linear.issue(request_id)["state"] == "Canceled"
     (comment,) = linear.replies(request_id)
-    assert "**Rejected** by ada in the web queue" in comment
+    assert "**Rejected** by ada on the web" in comment
     assert "> not on a \\*Friday\\*" in comment
 
 

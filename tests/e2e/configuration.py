@@ -14,7 +14,7 @@ def _operation(name: str, *, idempotent: bool) -> dict[str, Any]:
     return {
         "description": f"Take effect as {name}, then wait at the gate, if there is one.",
         # A crashed one is known as such 30 s after its time is over, so the time is short.
-        "timeout_seconds": 8,
+        "timeout_seconds": 12,
         "idempotent": idempotent,
         "arguments": {"label": {"description": "Whose it is.", "pattern": "[a-z0-9-]{1,60}"}},
         "command": {"argv": ["python", "-m", "tests.e2e.program", name, "{arguments.label}"]},

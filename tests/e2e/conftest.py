@@ -6,6 +6,7 @@ import pytest
 
 from hitl_project import children
 from hitl_project.embedded import Postgres
+from tests.e2e.crash import Crashed, crash
 from tests.e2e.gateway import Gateway
 from tests.e2e.stack import PARTS, Stack
 
@@ -39,6 +40,12 @@ def gateway(whole_gateway: Gateway) -> Iterator[Gateway]:
     for name in PARTS:
         if name not in whole_gateway.stack.processes:
             whole_gateway.stack.start_part(name)
+
+
+@pytest.fixture(scope="session")
+def crashed(whole_gateway: Gateway) -> Crashed:
+    """A worker was killed in the middle of three actions, early enough for tests to see the end."""
+    return crash(whole_gateway)
 
 
 @pytest.hookimpl(wrapper=True)

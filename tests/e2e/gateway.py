@@ -108,10 +108,10 @@ class Gateway:
         for name, linear_user in LINEAR_USERS.items():
             groups = GROUPS if name != "rosa" else ("developers",)
             options = [word for group in groups for word in ("--group", group)]
-            email = ("--email", f"{name}@example.com")
-            manage("create_approver", name, *email, *options, "--linear-user", linear_user)
-        for name, scope in (("rosa", "request"), ("ben", "decide")):
-            self._tokens[name] = manage("create_token", name, "--scope", scope)
+            options += ["--email", f"{name}@example.com", "--linear-user", linear_user]
+            options += ["--token"] if name == "ben" else []
+            self._tokens[name] = manage("create_approver", name, *options)
+        self._tokens["rosa"] = manage("create_token", "rosa", "--scope", "request")
 
     def browser(self) -> Browser:
         """Ada at her desk, logged in."""
@@ -188,12 +188,11 @@ class Gateway:
             request_id,
         )
 
-    def wait_for_sweeps(self, number: int) -> None:
-        """Wait until beat has had the rows looked at so many times from now on."""
+    def wait_for_sweep(self) -> None:
+        """Wait until beat has had the rows looked at once more."""
         query = "SELECT seen_at FROM approvals_heartbeat WHERE name = 'sweeps'"
-        for _ in range(number):
-            seen_at = self.stack.rows(query)[0]["seen_at"]
-            self.stack.wait_for_row(f"{query} AND seen_at > %s", seen_at)
+        seen_at = self.stack.rows(query)[0]["seen_at"]
+        self.stack.wait_for_row(f"{query} AND seen_at > %s", seen_at)
 
     # Linear and GitHub
 

@@ -1,5 +1,6 @@
 """What is away for a while, or loses an answer, changes nothing about what is done in the end."""
 
+import signal
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -39,6 +40,25 @@ def test_workflows_are_started_and_requests_decided_while_redis_is_away(gateway:
         run.wait("completed", seconds=60)
         assert len(run.effects()) == 1
     gateway.issue(started.request(), state="Todo")
+    # Nothing had to be started again for this.
+    assert [p.poll() for p in gateway.stack.processes.values()] == [None, None, None]
+
+
+def test_a_redis_that_answers_nothing_holds_nobody_up_for_long(gateway: Gateway) -> None:
+    run = gateway.ask("deploy")
+    request_id = run.request()
+    gateway.wait_until_told(request_id, "linear")
+    redis = gateway.stack.redis.process
+    redis.send_signal(signal.SIGSTOP)
+    try:
+        answer = promptly(lambda: gateway.approve(request_id))
+        started = promptly(lambda: gateway.ask("deploy"))
+    finally:
+        redis.send_signal(signal.SIGCONT)
+    assert answer.json()["status"] == "approved"
+    run.wait("completed", seconds=60)
+    assert len(run.effects()) == 1
+    started.request()
 
 
 def test_an_issue_is_created_once_after_linear_has_failed_for_a_while(gateway: Gateway) -> None:

@@ -42,9 +42,9 @@ def test_a_payload_that_changed_while_it_waited_is_asked_anew(gateway: Gateway) 
     # The right node runs again when the left one resumes, and now asks for something else.
     assert gateway.approve(left).status_code == 200
     successor = run.new_request(left, right)
-    assert gateway.approval(right)["status"] == "superseded"
     assert gateway.approval(successor)["task"]["version"] == "v2"
     gateway.issue(right, state="Canceled", comment="**Superseded**")
+    assert gateway.approval(right)["status"] == "superseded"
     assert [effect["options"]["place"] for effect in run.effects()] == ["left"]
     assert gateway.reject(successor).status_code == 200
     run.wait("rejected")

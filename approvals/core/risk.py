@@ -1,9 +1,14 @@
 """Rules and an operation in, an assessment out; no Django, no clock, no I/O."""
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+
+_UNSEEN = {"Cc", "Cf", "Co", "Cs"}
+# Alphabets whose letters are taken for each other.
+_ALIKE = {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"}
 
 
 class Risk(StrEnum):
@@ -93,8 +98,8 @@ def assess(
     """Assess a task: the most severe matching rule wins, whatever the order of the rules.
 
     Approval is required if any matching rule requires it. A task that no rule matches, or that
-    names no environment, is assessed by fail-closed defaults. No reason tells a value that stands
-    under a key for which `is_secret` holds.
+    names no environment, is assessed by fail-closed defaults, and one whose names read as others
+    is critical. No reason tells a value that stands under a key for which `is_secret` holds.
     """
     fields = {**task, "agent": agent}
     matches: list[Match] = []
@@ -110,6 +115,11 @@ def assess(
     if not any(_texts(task.get("environment"))):
         matches.append(Match("no_environment", Risk.HIGH, "no environment is given"))
         requires_approval = True
+    for name in ("operation", "environment", "agent"):
+        if _disguised(str(fields.get(name) or "")):
+            reason = f"{name} holds characters that nobody sees or that look like others"
+            matches.append(Match("disguised_name", Risk.CRITICAL, reason))
+            requires_approval = True
     return Assessment(
         most_severe(*(match.risk_level for match in matches)), requires_approval, tuple(matches)
     )
@@ -151,6 +161,15 @@ def _texts(value: object) -> Iterator[str]:
             yield "true" if item else "false"
         elif isinstance(item, (str, int, float)) and (text := _normal(str(item))):
             yield text
+
+
+def _disguised(name: str) -> bool:
+    """Whether a name holds what nobody sees, or mixes alphabets or forms of the same letter."""
+    name = unicodedata.normalize("NFC", name.strip())
+    if any(unicodedata.category(char) in _UNSEEN for char in name):
+        return True
+    alphabets = {unicodedata.name(char, "?").split()[0] for char in name if char.isalpha()}
+    return len(alphabets & _ALIKE) > 1 or unicodedata.normalize("NFKC", name) != name
 
 
 def _glob(pattern: str) -> str:

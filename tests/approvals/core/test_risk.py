@@ -191,6 +191,36 @@ def test_dots_reach_into_mappings(task: Mapping[str, object], holds: bool) -> No
     assert matches({"arguments.service": ("billing",)}, {**task, "environment": "x"}) is holds
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "production\u200b",
+        "prod\u00aduction",
+        "pr\u043eduction",
+        "\uff50roduction",
+        "produc\ntion",
+        "\u202enoitcudorp",
+    ],
+)
+@pytest.mark.parametrize("field", ["operation", "environment", "agent"])
+def test_a_name_that_reads_as_another_is_critical(field: str, name: str) -> None:
+    rules = RuleSet((rule("anything", operation="*"),))
+    fields = {"operation": "run_tests", "environment": "test", "agent": "cicd", field: name}
+    agent = fields.pop("agent")
+    assessment = assess(rules, fields, agent)
+    assert (assessment.risk_level, assessment.requires_approval) == (Risk.CRITICAL, True)
+    assert f"{field} holds characters" in assessment.matches[-1].reason
+
+
+@pytest.mark.parametrize(
+    "name", ["Production ", "pr\u00fcfung", "\u043f\u0440\u043e\u0434", "eu-west-1"]
+)
+def test_a_name_in_one_alphabet_is_no_disguise(name: str) -> None:
+    rules = RuleSet((rule("anything", operation="*"),))
+    assessment = assess(rules, {"operation": "run_tests", "environment": name}, "cicd")
+    assert matched(assessment) == ["anything"]
+
+
 def test_every_condition_must_hold_and_one_value_of_each_is_enough() -> None:
     conditions = {"operation": ("deploy", "rollback"), "environment": ("staging", "production")}
     assert matches(conditions, {"operation": "rollback", "environment": "staging"})

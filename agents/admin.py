@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from agents import services
 from agents.models import Execution, Run
 from approvals.admin.access import ReadOnlyAdmin, ReadOnlyInline
 from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor
+from approvals.masking import masked, masked_action
+from approvals.wording import readable_json
 
 
 class ExecutionInline(ReadOnlyInline):
@@ -44,14 +49,25 @@ class RunAdmin(ReadOnlyAdmin):
         ("wanted", "done", "attempts", "not_before", "in_invocation"),
         "last_error",
         "steps",
-        "result",
-        "task",
+        "masked_result",
+        "masked_task",
     )
+    readonly_fields = ("masked_result", "masked_task")
 
     @admin.display(description="needs attention because")
     def short_attention(self, row: Run) -> str:
         """The beginning of why a person is needed."""
         return row.attention if len(row.attention) <= 120 else f"{row.attention[:119]}…"
+
+    @admin.display(description="result")
+    def masked_result(self, row: Run) -> SafeString | str:
+        """How it ended, secrets masked."""
+        return "-" if row.result is None else _json(masked(row.result))
+
+    @admin.display(description="task")
+    def masked_task(self, row: Run) -> SafeString:
+        """What was asked, secrets masked."""
+        return _json(masked(row.task))
 
     @admin.action(description="Settle as done: the action did happen, go on")
     def settle_done(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
@@ -86,7 +102,26 @@ class ExecutionAdmin(ReadOnlyAdmin):
     list_select_related = ("run",)
     search_fields = ("=key", "=run__id", "=request_id")
     ordering = ("-started_at",)
-    exclude = ("claim_token",)
+    fields = (
+        ("key", "run", "position", "request_id"),
+        ("status", "attempts"),
+        ("started_at", "finished_at", "lease_until", "retry_granted_at"),
+        "exact_action",
+        "digest",
+        "summary",
+        "output",
+        "data",
+    )
+    readonly_fields = ("exact_action",)
+
+    @admin.display(description="action")
+    def exact_action(self, row: Execution) -> SafeString:
+        """The frozen action, secrets masked."""
+        return _json(masked_action(row.run.task, row.action))
+
+
+def _json(value: Any) -> SafeString:
+    return format_html('<pre class="hitl-json">{}</pre>', readable_json(value))
 
 
 def _settle(outcome: str) -> Callable[[Run, Actor, str], str]:

@@ -14,10 +14,12 @@ from agents.registry import BUILT_IN, graph_spec
 from agents.standing import cancel_pending, end, hint, locked
 from agents.templates import SINGLE_TASK, UnfitTask, single_step, workflow_templates
 from approvals import outbox, services
+from approvals.actors import able
 from approvals.core import intake
 from approvals.core.canonical import digest
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor
+from approvals.core.roles import Ability, to_cancel
 from approvals.errors import (
     AlreadyEnded,
     IdempotencyConflict,
@@ -101,7 +103,7 @@ def cancel_run(run_id: UUID, *, actor: Actor, reason: str) -> None:
         raise InvalidInput("reason", f"The reason {fault}.")
     with transaction.atomic():
         run = locked(run_id)
-        if not (actor.operator or (actor.user_id and actor.user_id == run.opened_by_id)):
+        if not able(actor, to_cancel(actor, run.opened_by_id)):
             raise NotAllowed("Only whoever asked for it, or an operator, may cancel a run.")
         _must_not_have_ended(run)
         end(run, RunStatus.CANCELLED, {"outcome": "cancelled", "reason": reason})
@@ -120,7 +122,7 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None
         raise InvalidInput("outcome", "A run is settled as done, retry or abandon.")
     if not reason.strip() or intake.text_fault(reason, 4000):
         raise InvalidInput("reason", "Give a reason of at most 4000 characters.")
-    if not actor.operator:
+    if not able(actor, Ability.SETTLE_RUN):
         raise NotAllowed("Only an operator may settle a run.")
     with transaction.atomic():
         run = locked(run_id)

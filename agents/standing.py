@@ -35,10 +35,9 @@ def cancel_pending(run: Run, actor: Actor, reason: str) -> None:
     """Cancel whatever a run that has ended still waits for."""
     for request in snapshots_of_thread(run.thread_id):
         if request.status is Status.PENDING:
-            operator = Actor(actor.name, actor.via, actor.user_id, key=actor.key, operator=True)
             # A vote may come in between; a run that has ended executes nothing any more.
             with suppress(AlreadyDecided):
-                services.cancel_request(request.id, actor=operator, reason=reason)
+                services.withdraw_request(request.id, actor=actor, reason=reason)
 
 
 def need_attention(run_id: UUID, sentence: str) -> None:

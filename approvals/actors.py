@@ -1,4 +1,4 @@
-"""From a session, a token or a Linear person to the actor that a verb is called with."""
+"""From a session, a token or a Linear person to the actor of a verb, and what they may do."""
 
 import hashlib
 from typing import cast
@@ -6,7 +6,9 @@ from typing import cast
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 
 from approvals.core.lifecycle import Actor, Via
+from approvals.core.roles import Ability, may, roles_of
 from approvals.models import ApiToken, ApproverProfile, ClockTimestamp
+from approvals.policy import policy_groups
 
 OPERATORS = "operators"
 
@@ -27,6 +29,11 @@ def user_actor(user: User | AbstractBaseUser | AnonymousUser, via: Via) -> Actor
         # A superuser may operate, but decides only what the policy lets them decide.
         operator=account.is_superuser or OPERATORS in groups,
     )
+
+
+def able(actor: Actor, ability: Ability) -> bool:
+    """Whether the actor's roles have the ability; who decides at all, the policies say."""
+    return may(roles_of(actor, policy_groups()), ability)
 
 
 def linear_actor(linear_user_id: str, name: str, via: Via) -> Actor:

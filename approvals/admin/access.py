@@ -9,10 +9,9 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.http import HttpRequest, HttpResponse
 
-from approvals.actors import user_actor
+from approvals import actors
 from approvals.core.lifecycle import Actor, Via
-from approvals.core.roles import Ability, may, roles_of
-from approvals.policy import policy_groups
+from approvals.core.roles import Ability
 from approvals.wording import plain
 
 if TYPE_CHECKING:
@@ -29,13 +28,13 @@ def actor_of(request: HttpRequest) -> Actor:
     """The actor behind the session, read once a request: the admin asks for rights many times."""
     kept = vars(request)
     if _KEPT not in kept:
-        kept[_KEPT] = user_actor(request.user, Via.ADMIN)
+        kept[_KEPT] = actors.user_actor(request.user, Via.ADMIN)
     return cast("Actor", kept[_KEPT])
 
 
 def able(request: HttpRequest, ability: Ability) -> bool:
     """Whether the roles of whoever is at work have the ability; the verbs judge again."""
-    return may(roles_of(actor_of(request), policy_groups()), ability)
+    return actors.able(actor_of(request), ability)
 
 
 def is_staff(request: HttpRequest) -> bool:

@@ -55,6 +55,12 @@ def may(roles: Iterable[Role], ability: Ability) -> bool:
     return any(ability in ABILITIES[role] for role in roles)
 
 
+def to_cancel(actor: Actor, opened_by_id: int | None) -> Ability:
+    """What it takes to cancel what this account asked for; None stands for no account."""
+    own = actor.user_id is not None and actor.user_id == opened_by_id
+    return Ability.CANCEL_OWN if own else Ability.CANCEL_ANY
+
+
 def roles_of(actor: Actor, deciding_groups: Collection[str]) -> frozenset[Role]:
     """The roles of whoever acts; none for somebody without a live account.
 

@@ -6,9 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 from approvals import outbox
+from approvals.actors import able
 from approvals.core import intake, lifecycle
 from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Actor, Refused, Status
+from approvals.core.roles import to_cancel
 from approvals.errors import RequestNotFound
 from approvals.models import ApprovalRequest, AuditEntry, Delivery, InboundWebhook
 
@@ -64,8 +66,8 @@ def why_not(row: ApprovalRequest, actor: Actor) -> Refused | None:
 
 def may_cancel(row: ApprovalRequest, actor: Actor, now: datetime) -> bool:
     """Whether `cancel_request` would take this actor's word at that time."""
-    asked = actor.user_id is not None and actor.user_id == row.opened_by_id
-    return (asked or actor.operator) and status_at(row, now) is Status.PENDING
+    pending = status_at(row, now) is Status.PENDING
+    return pending and able(actor, to_cancel(actor, row.opened_by_id))
 
 
 def timeline(stream: UUID) -> Sequence[AuditEntry]:

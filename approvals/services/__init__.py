@@ -9,6 +9,7 @@ from approvals.services.deciding import (
     record_event,
     record_run_event,
     supersede_request,
+    withdraw_request,
 )
 from approvals.services.deliveries import beat_heart, retry_delivery
 from approvals.services.inbound import finish_webhook, record_webhook
@@ -39,4 +40,5 @@ __all__ = [
     "retry_delivery",
     "revoke_token",
     "supersede_request",
+    "withdraw_request",
 ]

@@ -10,10 +10,12 @@ from django.db import transaction
 from django.db.models import F
 
 from approvals import audit, outbox
+from approvals.actors import able
 from approvals.audit import SYSTEM, Fact
 from approvals.core import intake, lifecycle
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Accepted, Actor, Choice, Reason, Refused, Status
+from approvals.core.roles import to_cancel
 from approvals.errors import (
     AlreadyDecided,
     InvalidInput,
@@ -73,17 +75,28 @@ def cast_vote(
 
 
 def cancel_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
-    """Withdraw a pending request: whoever asked, an operator, or the gateway itself.
+    """End a pending request that nobody is to decide any more; whoever asked, or an operator, may.
 
     Raises RequestNotFound, InvalidInput, NotAllowed and AlreadyDecided.
+    """
+    row = ApprovalRequest.objects.filter(pk=request_id).first()
+    if row is None:
+        raise _not_found(request_id)
+    # Who opened a request never changes, so the right is judged without the lock.
+    if not able(actor, to_cancel(actor, row.opened_by_id)):
+        raise NotAllowed("Only whoever asked for it, or an operator, may cancel a request.")
+    withdraw_request(request_id, actor=actor, reason=reason)
+
+
+def withdraw_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
+    """Cancel a pending request because what asked for it has ended, in the name of who ended it.
+
+    The caller has judged whether they may. Raises RequestNotFound, InvalidInput and AlreadyDecided.
     """
     if (fault := intake.text_fault(reason, MAX_COMMENT)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
     with transaction.atomic():
         row = _locked(request_id)
-        asked = actor.user_id is not None and actor.user_id == row.opened_by_id
-        if not (asked or actor.operator or actor == SYSTEM):
-            raise NotAllowed("Only whoever asked for it, or an operator, may cancel a request.")
         now = outbox.clock()
         ended = _ended(row, now)
         if ended is None:
@@ -147,8 +160,12 @@ def _locked(request_id: UUID) -> ApprovalRequest:
     # Without the key: what merely refers to the request, such as a webhook, need not wait.
     row = ApprovalRequest.objects.select_for_update(no_key=True).filter(pk=request_id).first()
     if row is None:
-        raise RequestNotFound(f"There is no request {request_id}.")
+        raise _not_found(request_id)
     return row
+
+
+def _not_found(request_id: UUID) -> RequestNotFound:
+    return RequestNotFound(f"There is no request {request_id}.")
 
 
 def _ended(row: ApprovalRequest, now: datetime) -> AlreadyDecided | None:

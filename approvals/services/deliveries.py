@@ -3,10 +3,12 @@
 from django.db import transaction
 
 from approvals import audit, outbox
+from approvals.actors import able
 from approvals.audit import Fact
 from approvals.core import intake
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor
+from approvals.core.roles import Ability
 from approvals.errors import InvalidInput, NotAllowed, RequestNotFound
 from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Heartbeat
 
@@ -20,7 +22,7 @@ def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
     """
     if (fault := intake.text_fault(reason, MAX_REASON)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
-    if not actor.operator:
+    if not able(actor, Ability.RETRY_DELIVERY):
         raise NotAllowed("Only an operator may retry a delivery.")
     with transaction.atomic():
         row = Delivery.objects.filter(pk=delivery_id).first()

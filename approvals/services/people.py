@@ -9,10 +9,11 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 
 from approvals import audit, outbox
-from approvals.actors import token_digest
+from approvals.actors import able, token_digest
 from approvals.audit import Fact
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Via
+from approvals.core.roles import Ability
 from approvals.errors import InvalidInput, NotAllowed
 from approvals.models import ApiToken, ApproverProfile, ClockTimestamp
 
@@ -85,7 +86,9 @@ def revoke_token(token_id: int, *, actor: Actor) -> None:
     """End a token at once; its owner or an operator may. Raises NotAllowed."""
     with transaction.atomic():
         token = ApiToken.objects.select_for_update().filter(pk=token_id, revoked_at=None).first()
-        if token is None or not (actor.operator or actor.user_id == token.user_id):
+        if token is None or not (
+            actor.user_id == token.user_id or able(actor, Ability.MANAGE_TOKENS)
+        ):
             raise NotAllowed("Only its owner or an operator may revoke a live token.")
         ApiToken.objects.filter(pk=token_id).update(revoked_at=ClockTimestamp())
         _record(token.user_id, EventName.TOKEN_REVOKED, actor, {"token": token_id})

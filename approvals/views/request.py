@@ -12,7 +12,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from approvals import masking, outbox, services, wording
+from approvals.actors import able
 from approvals.core.lifecycle import Actor, Choice, Status
+from approvals.core.roles import Ability
 from approvals.errors import InvalidInput, Refusal, RequestNotFound
 from approvals.forms import ApproveForm, CancelForm, RejectForm, RetryForm
 from approvals.selectors import request as requests
@@ -176,10 +178,11 @@ def _deliveries(
     request_id: UUID, actor: Actor, bound: Mapping[str, forms.Form]
 ) -> list[dict[str, Any]]:
     shown = []
+    may_retry = able(actor, Ability.RETRY_DELIVERY)
     for delivery in requests.deliveries(request_id):
         name = f"retry-{delivery.pk}"
         state = requests.delivery_state(delivery)
-        retried = actor.operator and state in {"failing", "stopped"}
+        retried = may_retry and state in {"failing", "stopped"}
         form = (bound.get(name) or RetryForm(prefix=name)) if retried else None
         shown.append({"row": delivery, "state": state, "form": form})
     return shown

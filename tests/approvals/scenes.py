@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -140,9 +141,14 @@ def reject(request_id: UUID, actor: Actor, comment: str = "") -> services.Ballot
     return services.cast_vote(request_id, actor=actor, choice=Choice.REJECT, comment=comment)
 
 
-def cancel(request_id: UUID, actor: Actor = SYSTEM) -> None:
-    """Withdraw it."""
-    services.cancel_request(request_id, actor=actor, reason="no longer wanted")
+def cancel(request_id: UUID) -> None:
+    """Withdraw it, as the gateway does once what asked has ended."""
+    services.withdraw_request(request_id, actor=SYSTEM, reason="no longer wanted")
+
+
+def switched_off(name: str, *groups: str) -> Actor:
+    """Somebody whose account was switched off while they were at it."""
+    return replace(person(name, *groups), active=False)
 
 
 def expire(request_id: UUID) -> None:

@@ -12,7 +12,7 @@ from approvals.audit import SYSTEM
 from approvals.core.lifecycle import Choice
 from approvals.errors import AlreadyDecided
 from approvals.models import ApprovalRequest, AuditEntry, InboundWebhook
-from tests.approvals.scenes import manager, opened, row
+from tests.approvals.scenes import DELETE, manager, opened, row
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 
@@ -38,7 +38,7 @@ def decided(status: str = "approved") -> UUID:
     if status == "approved":
         services.cast_vote(request_id, actor=manager("grace"), choice=Choice.APPROVE)
     else:
-        services.cancel_request(request_id, actor=SYSTEM, reason="no")
+        services.withdraw_request(request_id, actor=SYSTEM, reason="no")
     return request_id
 
 
@@ -223,6 +223,51 @@ def test_a_webhook_is_known_by_its_id_and_by_its_body(columns: dict[str, str]) -
     assert "one_webhook_a" in refused(copy("approvals_inboundwebhook", **columns))
     run(copy("approvals_inboundwebhook", delivery_id="'o'", body_digest="'o'"))
     assert InboundWebhook.objects.count() == 2
+
+
+def test_no_request_is_born_decided() -> None:
+    columns = [field.column for field in ApprovalRequest._meta.fields if not field.generated]
+    columns = [name for name in columns if name not in {"id", "status", "decided_at"}]
+    names = ", ".join(columns)
+    statement = (
+        f"INSERT INTO approval_requests (id, status, decided_at, {names})"  # noqa: S608 - our own
+        f" SELECT gen_random_uuid(), 'approved', now(), {names} FROM approval_requests"
+    )
+    opened()
+    assert "must open as pending" in refused(statement)
+
+
+@pytest.mark.parametrize("change", ["checkpoint_id = 'x'", "idempotency_key = 'x'"])
+def test_where_a_request_came_from_is_frozen_too(change: str) -> None:
+    assert "was frozen" in refused(change_request(change), [opened()])
+
+
+def test_what_replaced_a_request_is_final_with_it() -> None:
+    told = refused(change_request("superseded_by_id = id"), [decided("cancelled")])
+    assert "is already cancelled" in told
+
+
+def test_votes_stand_as_they_were_when_the_request_ended() -> None:
+    request_id = decided()
+    other = manager("late").user_id
+    for statement, parameters in (
+        ("UPDATE approvals_vote SET choice = 'reject'", []),
+        ("UPDATE approvals_vote SET comment = 'other'", []),
+        (
+            "INSERT INTO approvals_vote (request_id, user_id, choice, comment, via)"
+            " VALUES (%s, %s, 'approve', '', 'web')",
+            [request_id, other],
+        ),
+    ):
+        assert "is already approved" in refused(statement, parameters), statement
+    assert "never deleted" in refused("DELETE FROM approvals_vote")
+
+
+def test_a_vote_stays_with_the_person_who_cast_it() -> None:
+    request_id = opened(DELETE)
+    services.cast_vote(request_id, actor=manager("grace"), choice=Choice.APPROVE)
+    other = manager("late").user_id
+    assert "one person's" in refused("UPDATE approvals_vote SET user_id = %s", [other])
 
 
 def test_an_account_that_voted_cannot_be_deleted() -> None:

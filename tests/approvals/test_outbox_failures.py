@@ -20,6 +20,7 @@ from tests.approvals.scenes import (
     manager,
     opened,
     person,
+    switched_off,
     vote,
     waits,
 )
@@ -204,7 +205,7 @@ def test_what_was_told_may_be_told_again(channels: Channels) -> None:
 
 def test_only_an_operator_may_retry_and_only_what_exists() -> None:
     found = delivery(opened(), "linear")
-    for actor in (manager("grace"), SYSTEM):
+    for actor in (manager("grace"), SYSTEM, switched_off("off", "operators")):
         with pytest.raises(NotAllowed, match="Only an operator"):
             services.retry_delivery(found.pk, actor=actor, reason="")
     operator = person("op", "operators")

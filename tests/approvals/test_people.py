@@ -13,7 +13,7 @@ from approvals.errors import InvalidInput, NotAllowed
 from approvals.models import ApiToken, ApproverProfile, AuditEntry
 from approvals.outbox import clock
 from approvals.services.people import account_stream
-from tests.approvals.scenes import person
+from tests.approvals.scenes import person, switched_off
 
 pytestmark = pytest.mark.django_db
 
@@ -164,6 +164,8 @@ def test_its_owner_and_operators_may_revoke_a_token_once() -> None:
         live = ApiToken.objects.get(revoked_at=None)
         with pytest.raises(NotAllowed):
             services.revoke_token(live.pk, actor=person("mallory"))
+        with pytest.raises(NotAllowed):
+            services.revoke_token(live.pk, actor=switched_off("off", "operators"))
         with pytest.raises(NotAllowed):
             services.revoke_token(live.pk, actor=linear_actor("u-404", "", Via.LINEAR_MOVE))
         services.revoke_token(live.pk, actor=actor)

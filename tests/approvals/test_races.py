@@ -44,7 +44,7 @@ def vote(request_id: UUID, actor: Actor, choice: Choice) -> Work:
 
 
 def cancel(request_id: UUID) -> Work:
-    return lambda: services.cancel_request(request_id, actor=SYSTEM, reason="no")
+    return lambda: services.withdraw_request(request_id, actor=SYSTEM, reason="no")
 
 
 def ends_of(request_id: UUID) -> list[str]:

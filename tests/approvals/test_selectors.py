@@ -40,7 +40,7 @@ def ids(rows: Any) -> list[UUID]:
 
 def decided(task: dict[str, Any] | None = None) -> UUID:
     request_id = opened(task)
-    services.cancel_request(request_id, actor=SYSTEM, reason="no")
+    services.withdraw_request(request_id, actor=SYSTEM, reason="no")
     return request_id
 
 
@@ -210,7 +210,7 @@ def test_what_waits_is_ordered_by_harm_and_then_by_deadline() -> None:
 
 def test_what_was_decided_last_comes_first() -> None:
     first, second, third = decided(), opened(), decided()
-    services.cancel_request(second, actor=SYSTEM, reason="no")
+    services.withdraw_request(second, actor=SYSTEM, reason="no")
     opened()
     assert ids(queue.list_decided({})) == [second, third, first]
     assert ids(queue.list_decided({}, limit=1)) == [second]
@@ -268,7 +268,7 @@ def test_a_reference_that_names_nothing_finds_nothing(reference: str) -> None:
 def test_the_pending_requests_of_a_channel_come_page_by_page() -> None:
     made = {opened(thread_id=f"t-{number}") for number in range(5)}
     untold = opened()
-    services.cancel_request(decided_told := opened(), actor=SYSTEM, reason="no")
+    services.withdraw_request(decided_told := opened(), actor=SYSTEM, reason="no")
     Delivery.objects.filter(channel="linear").exclude(request_id=untold).update(
         told=1, memory={"issue": "i"}
     )
@@ -303,7 +303,7 @@ def test_a_snapshot_tells_channels_everything_as_it_is_now() -> None:
 
 def test_the_timeline_is_in_order() -> None:
     request_id = opened()
-    services.cancel_request(request_id, actor=SYSTEM, reason="no")
+    services.withdraw_request(request_id, actor=SYSTEM, reason="no")
     assert [entry.number for entry in request.timeline(request_id)] == [1, 2]
     assert request.timeline(uuid4()) == []
 

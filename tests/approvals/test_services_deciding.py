@@ -297,7 +297,7 @@ def test_words_that_cannot_be_kept_are_refused(text: str) -> None:
         approve(request_id, grace, comment=text)
     assert caught.value.field == "comment"
     with pytest.raises(InvalidInput) as caught:
-        services.cancel_request(request_id, actor=SYSTEM, reason=text)
+        services.withdraw_request(request_id, actor=SYSTEM, reason=text)
     assert caught.value.field == "reason"
     assert entries(request_id) == ["request.opened"]
 

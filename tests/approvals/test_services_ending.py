@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -10,8 +10,10 @@ from approvals import services
 from approvals.actors import linear_actor
 from approvals.audit import SYSTEM, broken_links
 from approvals.core.lifecycle import Actor, Via
-from approvals.errors import NotAllowed
+from approvals.errors import AlreadyDecided, NotAllowed, RequestNotFound
 from approvals.models import ApprovalRequest, AuditEntry
+from approvals.outbox import clock
+from approvals.selectors.request import may_cancel
 from tests.approvals.scenes import (
     DELETE,
     approve,
@@ -23,6 +25,7 @@ from tests.approvals.scenes import (
     pass_deadline,
     person,
     row,
+    switched_off,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
@@ -96,11 +99,13 @@ def test_expiring_many_takes_as_many_queries_as_expiring_one(
         (lambda: person("ada"), True),
         (lambda: person("op", "operators"), True),
         (lambda: person("root", is_superuser=True), True),
-        (lambda: SYSTEM, True),
+        (lambda: switched_off("ada"), False),
+        (lambda: switched_off("op", "operators"), False),
         (lambda: manager("grace"), False),
         (lambda: person("eve"), False),
         (lambda: linear_actor("u", "ada", Via.LINEAR_MOVE), False),
-        # Looks like the gateway, but came from elsewhere.
+        # The gateway itself withdraws; whoever cancels is a person.
+        (lambda: SYSTEM, False),
         (lambda: Actor(name="gateway", via=Via.API, key="system"), False),
         (lambda: Actor(name="gateway", via=Via.SYSTEM), False),
     ],
@@ -110,11 +115,14 @@ def test_who_asked_and_operators_may_cancel(make: Callable[[], Actor], allowed: 
     actor = make()
     if not allowed:
         with pytest.raises(NotAllowed, match="Only whoever asked"):
-            cancel(request_id, actor)
+            services.cancel_request(request_id, actor=actor, reason="no longer wanted")
+        assert may_cancel(row(request_id), actor, clock()) is False
         assert row(request_id).status == "pending"
         assert owed(request_id)["workflow"] == 0
         return
-    cancel(request_id, actor)
+    assert may_cancel(row(request_id), actor, clock()) is True
+    services.cancel_request(request_id, actor=actor, reason="no longer wanted")
+    assert may_cancel(row(request_id), actor, clock()) is False
     found = row(request_id)
     assert (found.status, found.decided_by) == ("cancelled", actor.name)
     assert found.decision_reason == "no longer wanted"
@@ -124,8 +132,36 @@ def test_who_asked_and_operators_may_cancel(make: Callable[[], Actor], allowed: 
 
 def test_nobody_may_cancel_the_gateway_s_own_request_by_being_nobody() -> None:
     request_id = opened(actor=SYSTEM)
+    nobody = linear_actor("u", "somebody", Via.LINEAR_MOVE)
     with pytest.raises(NotAllowed):
-        cancel(request_id, linear_actor("u", "somebody", Via.LINEAR_MOVE))
+        services.cancel_request(request_id, actor=nobody, reason="no longer wanted")
+
+
+def test_a_request_is_withdrawn_in_the_name_of_whoever_ended_what_asked() -> None:
+    request_id = opened(actor=person("ada"), **EVERYWHERE)
+    services.withdraw_request(request_id, actor=person("eve"), reason="The run was cancelled.")
+    found = row(request_id)
+    assert (found.status, found.decided_by) == ("cancelled", "eve")
+    assert found.decision_reason == "The run was cancelled."
+    assert entries(request_id) == ["request.opened", "request.cancelled"]
+    assert owed(request_id) == {"linear": 2, "github": 2, "workflow": 1, "chat": 1}
+    with pytest.raises(AlreadyDecided, match="already cancelled by eve"):
+        services.withdraw_request(request_id, actor=SYSTEM, reason="Again.")
+
+
+def test_whatever_asked_for_it_an_overdue_request_expires_instead_of_being_withdrawn() -> None:
+    request_id = opened()
+    pass_deadline(request_id)
+    with pytest.raises(AlreadyDecided, match="already expired"):
+        cancel(request_id)
+    assert entries(request_id) == ["request.opened", "request.expired"]
+
+
+def test_only_what_exists_is_cancelled_or_withdrawn() -> None:
+    with pytest.raises(RequestNotFound):
+        services.cancel_request(uuid4(), actor=person("op", "operators"), reason="")
+    with pytest.raises(RequestNotFound):
+        cancel(uuid4())
 
 
 def test_a_successor_takes_the_place_of_a_request() -> None:

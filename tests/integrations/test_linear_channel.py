@@ -242,7 +242,7 @@ def test_an_ended_request_shows_its_end_even_if_linear_was_down_meanwhile(
 ) -> None:
     request_id = linear.opened()
     linear.sandbox.fault("linear", "reset", times=1)
-    services.cancel_request(request_id, actor=services.SYSTEM, reason="no longer needed")
+    services.withdraw_request(request_id, actor=services.SYSTEM, reason="no longer needed")
     linear.deliver()
     linear.again(request_id)
     assert linear.issue(request_id)["state"] == "Canceled"
@@ -253,7 +253,7 @@ def test_an_outcome_whose_replies_get_lost_is_told_once(linear: LinearWorld) -> 
     request_id = linear.opened()
     linear.sandbox.fault("linear", "lose_reply", "commentCreate", times=1)
     linear.sandbox.fault("linear", "lose_reply", "issueUpdate", times=1)
-    services.cancel_request(request_id, actor=services.SYSTEM, reason="no longer needed")
+    services.withdraw_request(request_id, actor=services.SYSTEM, reason="no longer needed")
     linear.deliver()
     linear.again(request_id)
     linear.again(request_id)
@@ -333,7 +333,7 @@ def test_nothing_else_on_the_issue_is_touched(linear: LinearWorld) -> None:
     request_id = linear.opened()
     before = linear.issue(request_id)
     linear.sandbox.comment(str(request_id), "let me look", "ben", webhook=False)
-    services.cancel_request(request_id, actor=services.SYSTEM, reason="no longer needed")
+    services.withdraw_request(request_id, actor=services.SYSTEM, reason="no longer needed")
     linear.deliver()
     after = linear.issue(request_id)
     for field in ("title", "description", "priority", "labels", "project", "attachments"):

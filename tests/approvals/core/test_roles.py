@@ -3,7 +3,7 @@
 import pytest
 
 from approvals.core.lifecycle import Actor, Via
-from approvals.core.roles import ABILITIES, SCOPES, Ability, Role, may, roles_of
+from approvals.core.roles import ABILITIES, SCOPES, Ability, Role, may, roles_of, to_cancel
 
 DECIDING = {"release-managers"}
 
@@ -47,3 +47,20 @@ def test_an_operator_does_not_decide_by_being_one() -> None:
     roles = roles_of(operator, DECIDING)
     assert may(roles, Ability.SETTLE_RUN)
     assert not may(roles, Ability.DECIDE)
+
+
+@pytest.mark.parametrize(
+    ("user_id", "opened_by_id", "ability"),
+    [
+        (1, 1, Ability.CANCEL_OWN),
+        (1, 2, Ability.CANCEL_ANY),
+        (1, None, Ability.CANCEL_ANY),
+        # What the gateway opened is not everybody's who has no account.
+        (None, None, Ability.CANCEL_ANY),
+    ],
+)
+def test_cancelling_takes_one_ability_for_one_s_own_and_another_for_the_rest(
+    user_id: int | None, opened_by_id: int | None, ability: Ability
+) -> None:
+    actor = Actor(name="ana", via=Via.WEB, user_id=user_id)
+    assert to_cancel(actor, opened_by_id) is ability

@@ -13,6 +13,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
 REVOKE UPDATE, DELETE, TRUNCATE ON approvals_auditentry FROM {role};
 REVOKE DELETE, TRUNCATE ON approval_requests, approvals_vote FROM {role};
+REVOKE DELETE, TRUNCATE ON agents_run, agents_execution FROM {role};
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON django_migrations, checkpoint_migrations FROM {role};
 """
 

@@ -7,6 +7,7 @@ from agents.models import Execution
 from approvals.core.lifecycle import Actor
 from tests.agents.worker import Worker
 from tests.approvals.pages import signed_in
+from tests.approvals.scenes import unguarded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECRET = "hunter2-hunter2"
@@ -22,7 +23,12 @@ def test_no_page_of_a_run_or_its_execution_tells_a_secret(worker: Worker, staff:
     run = worker.start("task", deploy_token=SECRET, arguments={"version": "v2.5.0"})
     worker.decide(worker.pending(run)[0])
     execution = Execution.objects.get()
-    Execution.objects.update(action={**execution.action, "argv": ["deploy", "--key", SECRET]})
+    unguarded(
+        "agents_execution",
+        "execution_is_guarded",
+        "UPDATE agents_execution SET action = jsonb_set(action, '{argv}', to_jsonb(%s::text[]))",
+        [["deploy", "--key", SECRET]],
+    )
     for path in (f"agents/run/{run.pk}", f"agents/execution/{execution.pk}"):
         shown = staff.get(f"/admin/{path}/change/")
         assert shown.status_code == 200

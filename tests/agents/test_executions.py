@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from agents import services
 from agents.models import Execution, Run
@@ -138,6 +138,24 @@ def test_a_worker_that_dies_inside_any_other_action_is_followed_by_a_person(
     assert run.status == "completed"
     assert len(executors.begun) == 1
     assert "Settled as done by olga" in run.steps[0]["summary"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM agents_execution",
+        "UPDATE agents_execution SET status = 'started'",
+        "UPDATE agents_execution SET attempts = 0",
+        "UPDATE agents_execution SET key = 'another'",
+        "UPDATE agents_execution SET action = '{}'",
+    ],
+)
+def test_the_database_forgets_no_action_that_was_begun(worker: Worker, statement: str) -> None:
+    worker.decide(worker.pending(worker.start("task"))[0])
+    before = Execution.objects.values().get()
+    with pytest.raises(DatabaseError), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert Execution.objects.values().get() == before
 
 
 def test_a_persons_retry_begins_the_action_once_more(worker: Worker, operator: Actor) -> None:

@@ -156,6 +156,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='SparedRequest',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('idempotency_key', models.CharField(max_length=200)),
+                ('idempotency_digest', models.CharField(max_length=64)),
+                ('risk_level', models.CharField(choices=[(approvals.core.risk.Risk['LOW'], approvals.core.risk.Risk['LOW']), (approvals.core.risk.Risk['MEDIUM'], approvals.core.risk.Risk['MEDIUM']), (approvals.core.risk.Risk['HIGH'], approvals.core.risk.Risk['HIGH']), (approvals.core.risk.Risk['CRITICAL'], approvals.core.risk.Risk['CRITICAL'])], max_length=10)),
+                ('created_at', models.DateTimeField(db_default=approvals.models.owed.ClockTimestamp())),
+                ('opened_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+        ),
+        migrations.CreateModel(
             name='Vote',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -251,6 +262,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='inboundwebhook',
             constraint=models.UniqueConstraint(fields=('source', 'body_digest'), name='one_webhook_a_body'),
+        ),
+        migrations.AddConstraint(
+            model_name='sparedrequest',
+            constraint=models.UniqueConstraint(fields=('opened_by', 'idempotency_key'), name='one_spared_an_idempotency_key'),
+        ),
+        migrations.AddConstraint(
+            model_name='sparedrequest',
+            constraint=models.UniqueConstraint(condition=models.Q(('opened_by', None)), fields=('idempotency_key',), name='one_spared_an_idempotency_key_of_nobody'),
         ),
         migrations.AddConstraint(
             model_name='vote',

@@ -4,6 +4,7 @@ from approvals.models.delivery import ChannelPause, Delivery, Heartbeat
 from approvals.models.owed import ClockTimestamp, Owed
 from approvals.models.people import ApiToken, ApproverProfile
 from approvals.models.request import ApprovalRequest, AuditEntry, Vote, VoteRefusal
+from approvals.models.spared import SparedRequest
 from approvals.models.webhook import InboundWebhook
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Heartbeat",
     "InboundWebhook",
     "Owed",
+    "SparedRequest",
     "Vote",
     "VoteRefusal",
 ]

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Concat, Trim
 
@@ -20,7 +20,7 @@ from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Policy, Status
 from approvals.core.risk import Assessment, Risk, assess
 from approvals.errors import IdempotencyConflict, InvalidInput
-from approvals.models import ApprovalRequest
+from approvals.models import ApprovalRequest, SparedRequest
 
 NOT_REQUIRED = "not_required"
 
@@ -72,8 +72,8 @@ def open_request(
 ) -> Opened:
     """Assess the task and, where people must decide, open a request and owe its channels the news.
 
-    The same idempotency key of the same user, or the same interrupt with the same payload, returns
-    the request that exists. Raises InvalidInput and IdempotencyConflict.
+    The same idempotency key of the same user, or the same interrupt with the same payload, gives
+    the answer that was given before. Raises InvalidInput and IdempotencyConflict.
     """
     facts = {
         "workflow_id": workflow_id,
@@ -86,43 +86,14 @@ def open_request(
         "idempotency_key": idempotency_key or "",
         "interrupt_id": interrupt_id,
     }
-    _check(facts, pr_number)
-    if (fault := intake.task_fault(task)) is not None:
-        raise InvalidInput("task", f"The task {fault}.")
-    if (fault := intake.json_fault(action)) is not None:
-        raise InvalidInput("action", f"The action {fault}.")
-    body_digest = digest([facts, pr_number, risk_level, task]) if idempotency_key else ""
-    if existing := _existing(actor, facts["idempotency_key"]):
-        return _same(existing, body_digest)
+    _check(facts, pr_number, action)
     assessment = assess_task(task, agent_name, risk_level)
-    if not assessment.requires_approval:
-        record_not_required(uuid4(), task, agent_name, assessment, actor=actor)
-        return Opened(None, NOT_REQUIRED, assessment.risk_level, requires_approval=False)
-    row = ApprovalRequest(
-        **facts,
-        id=uuid4(),
-        task=dict(task),
-        action=None if action is None else dict(action),
-        digest=proposal_digest(task, agent_name, action),
-        operation=str(task["operation"]).strip(),
-        environment=str(task.get("environment") or "").strip(),
-        opened_by_id=actor.user_id,
-        risk_level=assessment.risk_level,
-        matches=[asdict(match) for match in assessment.matches],
-        pr_number=pr_number,
-        idempotency_digest=body_digest,
-    )
+    row = _drafted(facts, task, action, assessment)
+    row.pr_number, row.opened_by_id = pr_number, actor.user_id
+    if row.idempotency_key:
+        row.idempotency_digest = digest([facts, pr_number, risk_level, task])
     frozen = _policy(task, agent_name, assessment, stated=risk_level)
-    try:
-        with transaction.atomic():
-            _insert(row, frozen, actor)
-    except IntegrityError:
-        # Somebody opened the same one at the same moment: theirs is the one.
-        twin = _existing(actor, facts["idempotency_key"]) or _captured(row)
-        if twin is None:
-            raise
-        return _same(twin, body_digest)
-    return _opened(row, created=True)
+    return _answer(row, assessment, frozen, actor)
 
 
 def record_not_required(
@@ -164,6 +135,80 @@ def _policy(
     )
 
 
+def _drafted(
+    facts: Mapping[str, str],
+    task: Mapping[str, Any],
+    action: Mapping[str, Any] | None,
+    assessment: Assessment,
+) -> ApprovalRequest:
+    return ApprovalRequest(
+        **facts,
+        id=uuid4(),
+        task=dict(task),
+        action=None if action is None else dict(action),
+        digest=proposal_digest(task, facts["agent_name"], action),
+        operation=str(task["operation"]).strip(),
+        environment=str(task.get("environment") or "").strip(),
+        risk_level=assessment.risk_level,
+        matches=[asdict(match) for match in assessment.matches],
+    )
+
+
+def _answer(row: ApprovalRequest, assessment: Assessment, frozen: Policy, actor: Actor) -> Opened:
+    """The answer that was given before to the same, or a new one."""
+    try:
+        with transaction.atomic():
+            if row.idempotency_key and (known := _known(row)) is not None:
+                return known
+            if assessment.requires_approval:
+                _insert(row, frozen, actor)
+                return _opened(row, created=True)
+            _spare(row, assessment, actor)
+    except IntegrityError:
+        # Somebody captured the same interrupt at the same moment: theirs is the one.
+        twin = _captured(row)
+        if twin is None:
+            raise
+        return _same(twin, row.idempotency_digest)
+    return _spared(assessment.risk_level, created=True)
+
+
+def _known(row: ApprovalRequest) -> Opened | None:
+    """What the key was answered before, if anything; nobody else uses it until the commit."""
+    owner, key = row.opened_by_id, row.idempotency_key
+    # Two tables hold keys, so that no constraint keeps one key from being used in both.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"opening {owner} {key}"]
+        )
+    opened = ApprovalRequest.objects.filter(opened_by_id=owner, idempotency_key=key).first()
+    if opened is not None:
+        return _same(opened, row.idempotency_digest)
+    spared = SparedRequest.objects.filter(opened_by_id=owner, idempotency_key=key).first()
+    if spared is None:
+        return None
+    if spared.idempotency_digest != row.idempotency_digest:
+        raise IdempotencyConflict(
+            "The idempotency key was used before with another body, which needed no approval."
+        )
+    return _spared(Risk(spared.risk_level), created=False)
+
+
+def _spare(row: ApprovalRequest, assessment: Assessment, actor: Actor) -> None:
+    if row.idempotency_key:
+        SparedRequest.objects.create(
+            opened_by_id=row.opened_by_id,
+            idempotency_key=row.idempotency_key,
+            idempotency_digest=row.idempotency_digest,
+            risk_level=assessment.risk_level,
+        )
+    record_not_required(row.pk, row.task, row.agent_name, assessment, actor=actor)
+
+
+def _spared(risk_level: Risk, *, created: bool) -> Opened:
+    return Opened(None, NOT_REQUIRED, risk_level, requires_approval=False, created=created)
+
+
 def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
     now = outbox.clock()
     row.policy = asdict(frozen)
@@ -198,7 +243,9 @@ def _eligible(frozen: Policy, row: ApprovalRequest) -> int:
     return people.distinct().count()
 
 
-def _check(facts: Mapping[str, str], pr_number: int | None) -> None:
+def _check(
+    facts: Mapping[str, str], pr_number: int | None, action: Mapping[str, Any] | None
+) -> None:
     limits = {"pr_url": 500}
     for field, value in facts.items():
         if not isinstance(value, str):
@@ -213,12 +260,8 @@ def _check(facts: Mapping[str, str], pr_number: int | None) -> None:
     )
     if fault_in is not None:
         raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
-
-
-def _existing(actor: Actor, key: str) -> ApprovalRequest | None:
-    if not key:
-        return None
-    return ApprovalRequest.objects.filter(opened_by_id=actor.user_id, idempotency_key=key).first()
+    if (fault := intake.json_fault(action)) is not None:
+        raise InvalidInput("action", f"The action {fault}.")
 
 
 def _captured(row: ApprovalRequest) -> ApprovalRequest | None:

@@ -18,6 +18,7 @@ from approvals.models import ApprovalRequest, AuditEntry, Delivery
 
 DEPLOY = {"operation": "deploy", "environment": "production", "description": "Ship it"}
 MIGRATE = {"operation": "db_migrate", "environment": "staging"}
+DOCS = {"operation": "update_docs", "environment": "production"}
 # The shipped policies want two release managers for this one.
 DELETE = {"operation": "delete_bucket", "environment": "production"}
 

@@ -11,7 +11,7 @@ from approvals import outbox, services
 from approvals.audit import SYSTEM, broken_links
 from approvals.core.events import Receipt
 from approvals.core.lifecycle import Actor, Choice, Via
-from approvals.errors import AlreadyDecided, IdempotencyConflict, NotAllowed
+from approvals.errors import AlreadyDecided, NotAllowed
 from approvals.models import (
     ApprovalRequest,
     AuditEntry,
@@ -208,43 +208,6 @@ def test_a_webhook_whose_work_failed_is_not_a_duplicate_when_it_comes_again() ->
     with pytest.raises(RuntimeError):
         record_and_fail()
     assert webhook()() is not None
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_one_idempotency_key_at_once_opens_one_request(known: bool) -> None:
-    actor = person("ada") if known else SYSTEM
-    asked: dict[str, Any] = {
-        "workflow_id": "w",
-        "thread_id": "t",
-        "agent_name": "cicd",
-        "task": DEPLOY,
-        "idempotency_key": "k",
-        "actor": actor,
-        "interrupt_id": "",
-    }
-    outcomes = at_once(*[lambda: services.open_request(**asked)] * 6)
-    assert {outcome.request_id for outcome in outcomes} == {ApprovalRequest.objects.get().pk}
-    assert sorted(outcome.created for outcome in outcomes) == [*[False] * 5, True]
-    assert entries(outcomes[0].request_id) == ["request.opened"]
-    assert Delivery.objects.count() == 2
-
-
-def test_one_key_with_two_bodies_at_once_opens_one_and_refuses_the_other() -> None:
-    asked: dict[str, Any] = {
-        "workflow_id": "w",
-        "thread_id": "t",
-        "agent_name": "cicd",
-        "idempotency_key": "k",
-        "actor": person("ada"),
-    }
-    outcomes = at_once(
-        lambda: services.open_request(task=DEPLOY, **asked),
-        lambda: services.open_request(task=DELETE, **asked),
-    )
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == [
-        *(IdempotencyConflict.__name__, "Opened")
-    ]
-    assert ApprovalRequest.objects.count() == 1
 
 
 def test_one_interrupt_captured_six_times_at_once_opens_one_request() -> None:

@@ -16,11 +16,20 @@ from approvals.audit import SYSTEM
 from approvals.core.canonical import digest
 from approvals.core.lifecycle import Actor, Via, refusal
 from approvals.core.risk import Risk
-from approvals.errors import IdempotencyConflict, InvalidInput
+from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest, AuditEntry, Delivery
 from approvals.outbox import clock
 from tests.approvals.channels import Notebook
-from tests.approvals.scenes import DELETE, DEPLOY, MIGRATE, entries, opened, owed, person, row
+from tests.approvals.scenes import (
+    DELETE,
+    DEPLOY,
+    MIGRATE,
+    entries,
+    opened,
+    owed,
+    person,
+    row,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 ASKED: dict[str, Any] = {"workflow_id": "w-1", "thread_id": "t-1", "agent_name": "cicd"}
@@ -112,8 +121,8 @@ def test_what_is_more_severe_is_delivered_first(task: dict[str, Any], priority: 
 def test_a_stated_risk_brings_in_no_laxer_policy() -> None:
     task = {"operation": "terraform_apply", "environment": "production"}
     asked = {**ASKED, "agent_name": "infrastructure"}
-    alone = row(services.open_request(task=task, **asked).request_id)
-    raised = row(services.open_request(task=task, risk_level="critical", **asked).request_id)
+    alone = row(opened(task, **asked))
+    raised = row(opened(task, risk_level="critical", **asked))
     assert alone.frozen_policy.quorum == 2
     assert raised.risk_level == "critical"
     assert raised.frozen_policy.name == "release managers for critical operations"
@@ -200,51 +209,6 @@ def test_what_does_not_fit_is_refused_by_field_and_nothing_is_kept(
 def test_a_task_with_every_odd_but_storable_text_is_kept_as_it_is() -> None:
     task = {**DEPLOY, "description": "é\u202e\U0001f680\x1f'\"\\<script>%s", "n": [1, 2.5, None]}
     assert row(opened(task)).task == task
-
-
-@pytest.mark.parametrize("actor", ["ada", None])
-def test_the_same_key_and_body_give_the_same_request(actor: str | None) -> None:
-    who = person(actor) if actor else SYSTEM
-    first = services.open_request(task=DEPLOY, idempotency_key="k", actor=who, **ASKED)
-    again = services.open_request(task=dict(DEPLOY), idempotency_key="k", actor=who, **ASKED)
-    assert again.request_id == first.request_id
-    assert (first.created, again.created) == (True, False)
-    assert ApprovalRequest.objects.count() == 1
-    assert AuditEntry.objects.count() == 1
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"task": {**DEPLOY, "description": "other"}},
-        {"workflow_id": "w-2"},
-        {"thread_id": "t-2"},
-        {"agent_name": "infrastructure"},
-        {"requested_by": "bob"},
-        {"pr_number": 3},
-        {"risk_level": "high"},
-    ],
-)
-def test_the_same_key_with_another_body_is_a_conflict(changed: dict[str, Any]) -> None:
-    ada = person("ada")
-    body = {"task": DEPLOY, **ASKED, "idempotency_key": "k", "actor": ada}
-    first = services.open_request(**body)
-    with pytest.raises(IdempotencyConflict, match=str(first.request_id)):
-        services.open_request(**{**body, **changed})
-    assert ApprovalRequest.objects.count() == 1
-
-
-def test_keys_of_two_people_do_not_meet() -> None:
-    ids = {opened(idempotency_key="k", actor=actor) for actor in (person("ada"), person("bob"))}
-    assert len(ids | {opened(idempotency_key="k")}) == 3
-
-
-def test_a_decided_request_still_answers_its_key() -> None:
-    ada = person("ada")
-    request_id = opened(idempotency_key="k", actor=ada)
-    services.cancel_request(request_id, actor=ada, reason="no")
-    again = services.open_request(task=DEPLOY, idempotency_key="k", actor=ada, **ASKED)
-    assert (again.request_id, again.status) == (request_id, "cancelled")
 
 
 def test_an_interrupt_that_is_captured_again_is_the_same_request() -> None:

@@ -76,6 +76,17 @@ def test_the_same_idempotency_key_with_another_body_is_a_conflict(api: Api, peop
     assert ApprovalRequest.objects.count() == 1
 
 
+def test_an_idempotency_key_holds_where_no_approval_was_needed(api: Api, people: People) -> None:
+    sent = body(DOCS, idempotency_key="docs-7")
+    first, again = (api.call(people.agent, "POST", "/approvals", sent) for _ in range(2))
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json() == again.json()
+    other = api.call(people.agent, "POST", "/approvals", body(DEPLOY, idempotency_key="docs-7"))
+    assert other.status_code == 409
+    assert "idempotency key" in other.json()["detail"]
+    assert AuditEntry.objects.filter(name__startswith="request.").count() == 1
+
+
 def test_an_idempotency_key_belongs_to_its_user(api: Api, people: People) -> None:
     services.create_approver("robot", email="", groups=[])
     robot = services.create_token("robot", scope="request")

@@ -51,39 +51,19 @@ def start_run(
         "pr_url": pr_url or "",
         "github_repo": github_repo or str(task.get("github_repo") or ""),
     }
-    _check(task, pr_number, pr_url or "", str(facts["github_repo"]))
-    asked_by = requested_by or actor.name
-    key = idempotency_key or ""
-    for field, value in (("requested_by", asked_by), ("idempotency_key", key)):
-        if (fault := intake.text_fault(value, 200)) is not None:
-            raise InvalidInput(field, f"{field} {fault}.")
+    asked_by, key = requested_by or actor.name, idempotency_key or ""
+    _check(task, facts, {"requested_by": asked_by, "idempotency_key": key})
     body_digest = digest([workflow, task, asked_by, facts]) if key else ""
     if existing := _existing(actor, key):
         return _same(existing, body_digest)
-    run_id = uuid4()
-    graph, version, graph_input = _planned(run_id, workflow, task, facts)
-    run = Run(
-        id=run_id,
-        workflow=workflow,
-        graph=graph,
-        graph_version=version,
-        thread_id=str(run_id),
-        task=dict(task),
-        input=graph_input,
-        requested_by=asked_by,
-        opened_by_id=actor.user_id,
-        idempotency_key=key,
-        idempotency_digest=body_digest,
-        wanted=1,
-        **facts,
-    )
-    run.steps = shown_steps(graph_input) if graph == BUILT_IN else []
+    run = _drafted(workflow, task, facts)
+    run.requested_by, run.opened_by_id = asked_by, actor.user_id
+    run.idempotency_key, run.idempotency_digest = key, body_digest
     try:
         with transaction.atomic():
             run.save(force_insert=True)
-            services.record_run_event(
-                run.pk, EventName.RUN_STARTED, {"workflow": workflow}, actor=actor
-            )
+            told = {"workflow": workflow}
+            services.record_run_event(run.pk, EventName.RUN_STARTED, told, actor=actor)
             transaction.on_commit(hint, robust=True)
     except IntegrityError:
         twin = _existing(actor, key)
@@ -167,6 +147,23 @@ def _must_not_have_ended(run: Run) -> None:
         raise AlreadyEnded(f"This workflow has already ended: {run.status}.")
 
 
+def _drafted(workflow: str, task: Mapping[str, Any], facts: Mapping[str, Any]) -> Run:
+    run_id = uuid4()
+    graph, version, graph_input = _planned(run_id, workflow, task, facts)
+    return Run(
+        id=run_id,
+        workflow=workflow,
+        graph=graph,
+        graph_version=version,
+        thread_id=str(run_id),
+        task=dict(task),
+        input=graph_input,
+        steps=shown_steps(graph_input) if graph == BUILT_IN else [],
+        wanted=1,
+        **facts,
+    )
+
+
 def _planned(
     run_id: UUID, workflow: str, task: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> tuple[str, str, dict[str, Any]]:
@@ -205,14 +202,17 @@ def _shared_facts(task: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
     return {**said, **{key: value for key, value in facts.items() if value}}
 
 
-def _check(task: Mapping[str, Any], pr_number: int | None, pr_url: str, repository: str) -> None:
+def _check(task: Mapping[str, Any], facts: Mapping[str, Any], asked: Mapping[str, str]) -> None:
     if (fault := intake.task_fault(task)) is not None:
         raise InvalidInput("task", f"The task {fault}.")
-    for field, value in (("pr_url", pr_url), ("github_repo", repository)):
-        if (text_fault := intake.text_fault(value, 500)) is not None:
+    limits = {"pr_url": 500, "github_repo": 500}
+    texts = {field: facts[field] for field in limits} | dict(asked)
+    for field, value in texts.items():
+        if (text_fault := intake.text_fault(value, limits.get(field, 200))) is not None:
             raise InvalidInput(field, f"{field} {text_fault}.")
-    hosts = settings.PULL_REQUEST_HOSTS
-    fault_in = intake.pull_request_fault(pr_number, pr_url, repository, hosts)
+    fault_in = intake.pull_request_fault(
+        facts["pr_number"], facts["pr_url"], facts["github_repo"], settings.PULL_REQUEST_HOSTS
+    )
     if fault_in is not None:
         raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
 

@@ -1,6 +1,6 @@
 """What comes between a decision and its effect: a cancellation, a failure beside it, old age."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,7 +78,7 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], N
 
 
 @pytest.fixture
-def after_the_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def after_the_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
     """A function that lets something happen as soon as a worker lets go of a thread."""
 
     def arrange(happens: Callable[[], None]) -> None:

@@ -78,7 +78,7 @@ class OpenBody(Body):
         None, description="May raise the risk that the rules find, never lower it."
     )
     idempotency_key: StrictStr | None = Field(
-        None, description="The same key and body give the same request, whoever lost the answer."
+        None, description="The same key and body give the same answer, if the first one was lost."
     )
 
 

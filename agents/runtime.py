@@ -193,11 +193,12 @@ class _Thread:
         fresh = Run.objects.values("in_invocation", "may_continue").get(pk=self._run.pk)
         if not state.next or not (fresh["in_invocation"] or fresh["may_continue"]):
             return
-        pauses = bool(self._graph.interrupt_before_nodes or self._graph.interrupt_after_nodes)
-        if pauses and not fresh["may_continue"]:
+        # The built-in graph records an action before it begins; what another graph's node had done
+        # when its worker died, or whether it only paused there, nobody here can tell.
+        if self._run.graph != BUILT_IN and not fresh["may_continue"]:
             raise Stopped(
-                "A worker died inside a graph that also pauses between its nodes, so a crash"
-                " cannot be told from a pause."
+                f"A worker died while {', '.join(state.next)} was at work, so what it does may or"
+                " may not have happened. Look, then settle the run."
             )
         self._invoke(None)
 

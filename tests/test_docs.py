@@ -60,7 +60,7 @@ def test_every_metric_is_in_the_readme() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")) + ["README.md"],
+    [*sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")), "README.md"],
 )
 def test_every_link_between_pages_leads_somewhere(page: str) -> None:
     path = ROOT / page

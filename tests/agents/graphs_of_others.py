@@ -5,6 +5,8 @@ from typing import Annotated, Any, TypedDict
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
+from tests.agents.executors_of_tests import WorkerDied
+
 Graph = StateGraph[Any, Any, Any, Any]
 
 # What the nodes did, in order; the tests read it and clear it.
@@ -118,6 +120,22 @@ def needs_nobody() -> Graph:
     graph.add_node("ask", node)
     graph.add_edge(START, "ask")
     graph.add_edge("ask", END)
+    return graph
+
+
+def dying() -> Graph:
+    """Asks, acts, and takes its worker down with it, as long as `asked` says so."""
+
+    def node(state: State) -> dict[str, Any]:
+        done = _deploy("production")
+        if asked.get("die", True):
+            raise WorkerDied
+        return done
+
+    graph: Graph = StateGraph(State)
+    graph.add_node("die", node)
+    graph.add_edge(START, "die")
+    graph.add_edge("die", END)
     return graph
 
 

@@ -14,6 +14,7 @@ from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.models import AuditEntry, Delivery
 from tests.agents import graphs_of_others as others
+from tests.agents.executors_of_tests import WorkerDied
 from tests.agents.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,6 +30,7 @@ GRAPHS = {
         "unknown_payload",
         "needs_nobody",
         "failing",
+        "dying",
     )
 }
 
@@ -296,3 +298,25 @@ def test_a_payload_that_nobody_can_store_needs_a_person(worker: Worker) -> None:
     run = worker.start("one_interrupt")
     assert run.status == "needs_attention"
     assert "larger than 64 KiB" in run.attention
+
+
+def test_a_worker_that_dies_inside_a_foreign_node_is_followed_by_a_person(
+    worker: Worker, operator: Actor
+) -> None:
+    run = worker.start("dying")
+    (request,) = worker.pending(run)
+    worker.vote(request)
+    with pytest.raises(WorkerDied):
+        worker.turn()
+    runtime.disconnect()
+    Delivery.objects.update(lease_until="2020-01-01T00:00:00Z")
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "needs_attention"
+    assert "may or may not have happened" in run.attention
+    assert others.effects == ["production"]
+    others.asked["die"] = False
+    services.settle_run(run.pk, "retry", actor=operator, reason="Nothing was deployed.")
+    worker.turn()
+    assert done(run) == ["production"]
+    assert others.effects == ["production"] * 2

@@ -173,7 +173,7 @@ def test_a_filter_that_cannot_be_is_refused_by_name(filters: dict[str, str], fie
 
 
 def test_what_is_overdue_reads_as_expired_before_the_sweep_has_been() -> None:
-    overdue, waiting = opened(), opened()
+    overdue, waiting = opened(interrupt_id="i-1"), opened(interrupt_id="i-2")
     pass_deadline(overdue)
     assert row(overdue).status == "pending"
     assert request.shown_status(row(overdue)) is Status.EXPIRED

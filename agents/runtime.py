@@ -1,14 +1,10 @@
-"""The only caller of a graph and the sole owner of the checkpointer.
-
-Everything that moves a thread happens under one advisory lock on that thread, held by the very
-connection that writes its checkpoints: who loses the lock can no longer write.
-"""
+"""The only caller of a graph: start, answer, recover, each under the lock on its thread."""
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -16,12 +12,11 @@ import django.db
 import psycopg
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.types import Command, Interrupt, StateSnapshot
-from psycopg.rows import DictRow, dict_row
 
-from agents import executions, payloads
+from agents import checkpoints, executions, payloads
 from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
-from agents.registry import BUILT_IN, graph_spec
+from agents.registry import BUILT_IN, GraphSpec, graph_spec
 from agents.standing import need_attention
 from approvals import outbox, services
 from approvals.core.events import ChannelBusy, EventName, Snapshot
@@ -33,8 +28,6 @@ log = logging.getLogger(__name__)
 
 Config = dict[str, Any]
 
-# One connection a thread of a process; opened after the fork, because first used there.
-_local = threading.local()
 _DATABASE_ERRORS = (psycopg.OperationalError, django.db.OperationalError, django.db.InterfaceError)
 # Rounds of answering interrupts that need no human, in one turn: a bound for a graph that loops.
 _ROUNDS = 100
@@ -61,16 +54,6 @@ class Position:
 
 
 Capture = Callable[[Position], None]
-
-
-def create_checkpoint_tables(address: Mapping[str, Any]) -> None:
-    """Create or upgrade the checkpointer's tables; one process at a time, outside a transaction.
-
-    `address` holds libpq's parameters of the database that is being migrated.
-    """
-    with psycopg.connect(**address, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute("SELECT pg_advisory_lock(hashtextextended('hitl-checkpoints', 0))")
-        PostgresSaver(connection).setup()
 
 
 def take_turn(run: Run, capture: Capture) -> None:
@@ -101,23 +84,13 @@ def resume(run: Run, request: Snapshot, capture: Capture) -> str:
 
 @contextmanager
 def _thread(run: Run) -> Iterator["_Thread"]:
-    connection = _connection()
-    name = f"hitl-thread:{run.thread_id}"
-    held = connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS held", [name]
-    ).fetchone()
-    if not held or not held["held"]:
-        raise ChannelBusy(f"Somebody else moves the thread {run.thread_id}.")
-    try:
-        saver = PostgresSaver(connection)
-        yield _Thread(run, _compiled(run, saver), saver)
-    except (Stopped, Refusal) as error:
-        # Told before the thread is let go: another verdict would run what failed once more.
-        need_attention(run.pk, str(error))
-        raise
-    finally:
-        if not (connection.closed or connection.broken):
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+    with checkpoints.locked(run.thread_id) as saver:
+        try:
+            yield _Thread(run, _compiled(run, saver), saver)
+        except (Stopped, Refusal) as error:
+            # Told before the thread is let go: another verdict would run what failed once more.
+            need_attention(run.pk, str(error))
+            raise
 
 
 def _compiled(run: Run, saver: PostgresSaver) -> Any:
@@ -131,7 +104,7 @@ def _compiled(run: Run, saver: PostgresSaver) -> Any:
             f" release has version {spec.version}."
         )
     try:
-        return spec.build().compile(checkpointer=saver)
+        return _blank(spec).copy({"checkpointer": saver})
     except Exception as error:
         # A builder that is not ours may raise anything, and would do so at every turn.
         log.exception("The graph %s cannot be built", run.graph)
@@ -140,35 +113,10 @@ def _compiled(run: Run, saver: PostgresSaver) -> Any:
         ) from error
 
 
-def _connection() -> "psycopg.Connection[DictRow]":
-    connection: psycopg.Connection[DictRow] | None = getattr(_local, "connection", None)
-    if connection is None or connection.closed or connection.broken:
-        connection = psycopg.connect(
-            **address(django.db.connection),
-            autocommit=True,
-            prepare_threshold=0,
-            row_factory=dict_row,
-            application_name="hitl-runtime",
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-        )
-        _local.connection = connection
-    return connection
-
-
-def disconnect() -> None:
-    """Close this thread's connection; the next turn opens another."""
-    connection = getattr(_local, "connection", None)
-    if connection is not None:
-        connection.close()
-
-
-def address(database: Any) -> dict[str, Any]:
-    """libpq's parameters of the database that a connection of Django's is for."""
-    parameters = database.get_connection_params()
-    names = ("host", "port", "dbname", "user", "password", "sslmode", "sslrootcert")
-    return {name: parameters[name] for name in names if parameters.get(name)}
+@lru_cache(maxsize=32)
+def _blank(spec: GraphSpec) -> Any:
+    """The compiled graph without a checkpointer: compiling is a fifth of a short turn."""
+    return spec.build().compile()
 
 
 class _Thread:
@@ -222,7 +170,7 @@ class _Thread:
         pending = {item.id: item for item in self._state().interrupts}
         item = pending.get(request.interrupt_id)
         # LangGraph may list an interrupt that a crash left behind after it had been answered.
-        if self._answered(request.id):
+        if self._was_used(request.id):
             return ""
         if item is None:
             return "The workflow does not wait for this any more."
@@ -295,20 +243,10 @@ class _Thread:
                 answers[item.id] = payloads.unattended_verdict(ask, item.id)
         return answers
 
-    def _answered(self, request_id: UUID) -> bool:
+    def _was_used(self, request_id: UUID) -> bool:
         """Whether any node of the thread, in any subgraph, was given this request's verdict."""
-        with self._saver.conn.cursor() as cursor:  # type: ignore[union-attr]
-            rows = cursor.execute(
-                "SELECT type, blob FROM checkpoint_writes"
-                " WHERE thread_id = %s AND channel = '__resume__'",
-                [self._run.thread_id],
-            ).fetchall()
-        for row in rows:
-            value = self._saver.serde.loads_typed((row["type"], row["blob"]))
-            given = value if isinstance(value, list) else [value]
-            if any(payloads.answers(item, str(request_id)) for item in given):
-                return True
-        return False
+        given = checkpoints.answers_given(self._saver, self._run.thread_id)
+        return any(payloads.answers(value, str(request_id)) for value in given)
 
     def _position(self, state: StateSnapshot) -> Position:
         asks = [(item.id, self._ask(item)) for item in state.interrupts]
@@ -323,5 +261,5 @@ class _Thread:
             checkpoint_id=str(configurable.get("checkpoint_id", "")),
             asks=asks,
             finished=not state.next,
-            was_used=self._answered,
+            was_used=self._was_used,
         )

@@ -4,9 +4,9 @@ from django.db import migrations
 
 
 def create_checkpoint_tables(apps, schema_editor):
-    from agents import runtime
+    from agents import checkpoints
 
-    runtime.create_checkpoint_tables(runtime.address(schema_editor.connection))
+    checkpoints.create_tables(checkpoints.address(schema_editor.connection))
 
 
 class Migration(migrations.Migration):

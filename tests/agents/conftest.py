@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 
-from agents import runtime
+from agents import checkpoints
 from approvals import outbox
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
@@ -29,7 +29,7 @@ def workflow_world(settings: Any) -> Iterator[None]:
     executors.begun.clear()
     executors.next_outcomes.clear()
     yield
-    runtime.disconnect()
+    checkpoints.disconnect()
     outbox.channels.cache_clear()
 
 

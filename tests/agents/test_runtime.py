@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from agents import runtime, services
+from agents import checkpoints, services
 from agents.models import Execution, Run
 from approvals import outbox
 from approvals.actors import user_actor
@@ -205,7 +205,7 @@ def test_a_decision_while_the_thread_is_busy_waits_its_turn(worker: Worker) -> N
     (request,) = worker.pending(run)
     worker.vote(request)
 
-    with psycopg.connect(**runtime.address(connection), autocommit=True) as other:
+    with psycopg.connect(**checkpoints.address(connection), autocommit=True) as other:
         other.execute(
             "SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"hitl-thread:{run.thread_id}"]
         )
@@ -308,7 +308,7 @@ def test_a_worker_that_dies_inside_a_foreign_node_is_followed_by_a_person(
     worker.vote(request)
     with pytest.raises(WorkerDied):
         worker.turn()
-    runtime.disconnect()
+    checkpoints.disconnect()
     Delivery.objects.update(lease_until="2020-01-01T00:00:00Z")
     worker.turn()
     run.refresh_from_db()

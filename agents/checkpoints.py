@@ -1,0 +1,91 @@
+"""The sole owner of the checkpointer: its tables, its connection, and the lock on each thread.
+
+Everything that moves a thread happens under one advisory lock on that thread, held by the very
+connection that writes its checkpoints: who loses the lock can no longer write.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import django.db
+import psycopg
+from langgraph.checkpoint.postgres import PostgresSaver
+from psycopg.rows import DictRow, dict_row
+
+from approvals.core.events import ChannelBusy
+
+# One connection a thread of a process; opened after the fork, because first used there.
+_local = threading.local()
+
+
+def create_tables(address: Mapping[str, Any]) -> None:
+    """Create or upgrade the checkpointer's tables; one process at a time, outside a transaction.
+
+    `address` holds libpq's parameters of the database that is being migrated.
+    """
+    with psycopg.connect(**address, autocommit=True, row_factory=dict_row) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtextextended('hitl-checkpoints', 0))")
+        PostgresSaver(connection).setup()
+
+
+@contextmanager
+def locked(thread_id: str) -> Iterator[PostgresSaver]:
+    """The checkpointer, with a thread's lock held; ChannelBusy while somebody else holds it."""
+    connection = _connection()
+    name = f"hitl-thread:{thread_id}"
+    held = connection.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS held", [name]
+    ).fetchone()
+    if not held or not held["held"]:
+        raise ChannelBusy(f"Somebody else moves the thread {thread_id}.")
+    try:
+        yield PostgresSaver(connection)
+    finally:
+        if not (connection.closed or connection.broken):
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+
+
+def answers_given(saver: PostgresSaver, thread_id: str) -> Iterator[Any]:
+    """Every answer that any node of a thread, in any subgraph, was given so far."""
+    with saver.conn.cursor() as cursor:  # type: ignore[union-attr]
+        rows = cursor.execute(
+            "SELECT type, blob FROM checkpoint_writes"
+            " WHERE thread_id = %s AND channel = '__resume__'",
+            [thread_id],
+        ).fetchall()
+    for row in rows:
+        value = saver.serde.loads_typed((row["type"], row["blob"]))
+        yield from value if isinstance(value, list) else [value]
+
+
+def _connection() -> "psycopg.Connection[DictRow]":
+    connection: psycopg.Connection[DictRow] | None = getattr(_local, "connection", None)
+    if connection is None or connection.closed or connection.broken:
+        connection = psycopg.connect(
+            **address(django.db.connection),
+            autocommit=True,
+            prepare_threshold=0,
+            row_factory=dict_row,
+            application_name="hitl-runtime",
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+        _local.connection = connection
+    return connection
+
+
+def disconnect() -> None:
+    """Close this thread's connection; the next turn opens another."""
+    connection = getattr(_local, "connection", None)
+    if connection is not None:
+        connection.close()
+
+
+def address(database: Any) -> dict[str, Any]:
+    """libpq's parameters of the database that a connection of Django's is for."""
+    parameters = database.get_connection_params()
+    names = ("host", "port", "dbname", "user", "password", "sslmode", "sslrootcert")
+    return {name: parameters[name] for name in names if parameters.get(name)}

@@ -253,7 +253,7 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
 
 
 def _failed(row: Delivery, error: ChannelError) -> None:
-    log.warning("Delivery %s to %s failed: %s", row.pk, row.channel, error)
+    log.warning("Delivery %s to %s failed: %s", row.pk, row.channel, harmless(str(error)))
     with transaction.atomic():
         ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         now = clock()

@@ -15,10 +15,10 @@ from langgraph.types import Command
 from psycopg.rows import dict_row
 
 from agents import executions
+from agents.checkpoints import address
 from agents.executions import Ended
 from agents.graphs import build_workflow
 from agents.models import Run, RunStatus
-from agents.runtime import address
 from agents.services import start_run
 from agents.templates import SINGLE_TASK, single_step
 from approvals.core.events import WORKFLOW

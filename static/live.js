@@ -12,7 +12,8 @@
 
   // One stream of changes, only while somebody looks: browsers allow few connections a site.
   let stream = null;
-  let missed = false;
+  // The page is as old as its loading, so the first opening refreshes it too.
+  let missed = true;
   let timer = 0;
   const changed = new Set();
 

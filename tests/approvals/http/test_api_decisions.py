@@ -28,7 +28,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(
-    ("scope", "call"), itertools.product(SCOPES, CALLS), ids=lambda value: str(value)[:60]
+    ("scope", "call"), list(itertools.product(SCOPES, CALLS)), ids=lambda value: str(value)[:60]
 )
 def test_a_token_may_do_what_its_scope_s_role_may_and_nothing_else(
     api: Api, people: People, scope: str, call: tuple[Ability, str, str, object]

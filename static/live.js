@@ -12,8 +12,7 @@
 
   // One stream of changes, only while somebody looks: browsers allow few connections a site.
   let stream = null;
-  // The page is as old as its loading, so the first opening refreshes it too.
-  let missed = true;
+  let missed = false;
   let timer = 0;
   const changed = new Set();
 

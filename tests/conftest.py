@@ -6,7 +6,6 @@ from pathlib import Path
 import django
 import psycopg
 import pytest
-from django.conf import settings
 from psycopg import sql
 
 from hitl_project.embedded import SUPERUSER, Postgres, RedisServer
@@ -15,8 +14,6 @@ from tests.tools import require_contracts
 
 # Before any other test module, which may import models, is itself imported.
 django.setup()
-# Slow hashes prove nothing in a test, and there are hundreds of accounts.
-settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Rules and an operation in, an assessment out; no Django, no clock, no I/O."""
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -105,7 +105,8 @@ def assess(
     matches: list[Match] = []
     requires_approval = False
     for rule in rules.rules:
-        reason = explain(rule.conditions, fields, is_secret=is_secret)
+        every = not rule.requires_approval
+        reason = explain(rule.conditions, fields, every=every, is_secret=is_secret)
         if reason is not None:
             matches.append(Match(rule.name, rule.risk_level, reason))
             requires_approval = requires_approval or rule.requires_approval
@@ -129,12 +130,16 @@ def explain(
     conditions: Mapping[str, tuple[str, ...]],
     fields: Mapping[str, object],
     *,
+    every: bool = False,
     is_secret: Callable[[str], bool] = nothing_is_secret,
 ) -> str | None:
-    """Why all conditions hold, in words, or None where one does not."""
+    """Why all conditions hold, in words, or None where one does not.
+
+    Of a list one item is enough, or `every` one must match.
+    """
     reasons = []
     for field, wanted in conditions.items():
-        text = _matching(fields, field, wanted)
+        text = _matching(fields, field, wanted, every=every)
         if text is None:
             return None
         hidden = any(is_secret(key) for key in field.split("."))
@@ -142,25 +147,34 @@ def explain(
     return " and ".join(reasons)
 
 
-def _matching(fields: Mapping[str, object], field: str, wanted: Sequence[str]) -> str | None:
+def _matching(
+    fields: Mapping[str, object], field: str, wanted: Sequence[str], *, every: bool
+) -> str | None:
     """The field's text for which the condition holds, or None where it does not."""
     value: object = fields
     for key in field.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
-    for text in _texts(value):
-        if any(fnmatchcase(text, _glob(pattern)) for pattern in wanted):
-            return text
-    return None
+    texts = _texts(value)
+    held = [text for text in texts if text and _matches(text, wanted)]
+    if not held or (every and len(held) < len(texts)):
+        return None
+    return ", ".join(held) if every else held[0]
 
 
-def _texts(value: object) -> Iterator[str]:
-    """The non-empty texts to compare: a scalar gives itself, a list each of its scalars."""
-    values = value if isinstance(value, (list, tuple)) else [value]
-    for item in values:
-        if isinstance(item, bool):
-            yield "true" if item else "false"
-        elif isinstance(item, (str, int, float)) and (text := _normal(str(item))):
-            yield text
+def _matches(text: str, wanted: Sequence[str]) -> bool:
+    return any(fnmatchcase(text, _glob(pattern)) for pattern in wanted)
+
+
+def _texts(value: object) -> list[str]:
+    """The texts to compare: a scalar gives its own, a list one for each item."""
+    return [_text(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
+
+
+def _text(item: object) -> str:
+    """The text of a scalar; nothing for what has no plain one."""
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    return _normal(str(item)) if isinstance(item, (str, int, float)) else ""
 
 
 def _disguised(name: str) -> bool:

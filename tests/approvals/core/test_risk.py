@@ -30,8 +30,8 @@ def matched(assessment: Assessment) -> list[str]:
 
 
 def matches(condition: Mapping[str, tuple[str, ...]], task: Mapping[str, object]) -> bool:
-    """Whether a rule of this condition matches the task."""
-    found = assess(RuleSet((Rule("it", condition, Risk.LOW, False),)), task, "cicd")
+    """Whether a rule of this condition, which asks for approval, matches the task."""
+    found = assess(RuleSet((Rule("it", condition, Risk.LOW, True),)), task, "cicd")
     return "it" in matched(found)
 
 
@@ -228,6 +228,29 @@ def test_every_condition_must_hold_and_one_value_of_each_is_enough() -> None:
     assert not matches(conditions, {"operation": "plan", "environment": "staging"})
 
 
+@pytest.mark.parametrize(
+    ("targets", "spared"),
+    [
+        ("docs", True),
+        (["docs"], True),
+        (["docs", "guides"], True),
+        (["docs", "billing"], False),
+        (["docs", {"name": "billing"}], False),
+        (["docs", None], False),
+        (["docs", ["billing"]], False),
+        ([], False),
+    ],
+)
+def test_a_rule_without_approval_matches_only_a_list_that_it_names_whole(
+    targets: object, spared: bool
+) -> None:
+    rules = RuleSet((rule("harmless", targets=("docs", "guide*")),))
+    assessment = assess(rules, {**DEPLOY, "targets": targets}, "documentation")
+    assert (matched(assessment), assessment.requires_approval) == (
+        (["harmless"], False) if spared else (["default"], True)
+    )
+
+
 def test_the_agent_of_a_rule_is_the_real_one_whatever_the_task_claims() -> None:
     rules = RuleSet((rule("infra", Risk.CRITICAL, agent="infrastructure"),))
     claimed = {**DEPLOY, "agent": "infrastructure"}
@@ -346,7 +369,7 @@ def test_the_shipped_rules_say_what_the_product_promises(
     ],
 )
 def test_no_reason_tells_a_value_under_a_secret_key(field: str, task: dict[str, object]) -> None:
-    secrets = Rule("known", {field: ("hunter*",), "operation": ("deploy",)}, Risk.HIGH, False)
+    secrets = Rule("known", {field: ("hunter*",), "operation": ("deploy",)}, Risk.HIGH, True)
     assessment = assess(
         RuleSet((secrets,)), {**DEPLOY, **task}, "cicd", is_secret=lambda key: "token" in key
     )

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import F, Q
 
 from approvals.models.owed import Owed
 from approvals.models.request import ApprovalRequest
@@ -31,7 +32,11 @@ class Delivery(Owed):
                 "not_before",
                 condition=Owed.is_owed(),
                 name="idx_delivery_owed",
-            )
+            ),
+            # The oldest of what is told, for retention.
+            models.Index(
+                "not_before", condition=Q(done__gte=F("wanted")), name="idx_delivery_told"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,8 @@ VENV := .venv/bin/python
 # The lock files are complete, so nothing is resolved; what is never imported is never compiled.
 PIP := $(VENV) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes \
 	--no-deps --no-compile
+# Two processes, each with servers of its own: most tests wait for something half of their time.
+PYTEST := -m pytest -n 2 --dist loadgroup
 # Runs a program that ends when make does, whatever ends make.
 WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM
 
@@ -20,7 +22,7 @@ run: .venv/run.stamp ## Run everything on this machine, with a demo
 	@$(WITH_MAKE) $(VENV) manage.py up
 
 test: .venv/dev.stamp ## Run the tests; ARGS="..." goes to pytest
-	@$(WITH_MAKE) $(VENV) -m pytest $(ARGS)
+	@$(WITH_MAKE) $(VENV) $(PYTEST) $(ARGS)
 
 lint: .venv/dev.stamp ## Check style, types and which package imports which
 lint: export SECRET_KEY := for-the-type-checker-only

@@ -1,5 +1,6 @@
 """Fixtures for every test, over a PostgreSQL and a Redis that run as long as the session."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,28 @@ from tests.tools import require_contracts
 
 # Before any other test module, which may import models, is itself imported.
 django.setup()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each process that tests are spread over start its own servers before Django looks."""
+    if config.getoption("numprocesses", None):
+        os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, where tests run side by side, what shares a costly start.
+
+    That is a file, and all of `e2e`, whose tests share one gateway.
+    """
+    for item in items:
+        folder = item.path.parent.name
+        group = folder if folder == "e2e" else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """Leave the database its name: every process of the tests has a PostgreSQL of its own."""
 
 
 @pytest.fixture(scope="session")

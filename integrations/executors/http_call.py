@@ -10,8 +10,8 @@ import httpx
 
 from agents.actions import ActionResult, OutcomeUnknown
 from agents.operation_config import base_url
+from integrations.executors.deadline import open_client_until
 from integrations.executors.output import OUTPUT_BYTES, harmless
-from integrations.http import open_client
 
 PAUSES_SECONDS = (0.25, 1.0, 3.0)
 _CONNECT_SECONDS = 5.0
@@ -39,7 +39,7 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
     except ValueError as error:
         return ActionResult(False, f"was not called: {error}")
     uncertain = False
-    with open_client(headers=headers) as client:
+    with open_client_until(deadline, headers=headers) as client:
         for pause in (*PAUSES_SECONDS, None):
             attempt = _post(client, action, deadline)
             if attempt.status and attempt.status < 500:
@@ -73,10 +73,10 @@ def _post(client: httpx.Client, action: Mapping[str, Any], deadline: float) -> _
     left = deadline - time.monotonic()
     if left <= 0:
         return _Attempt("ran out of time", begun=False)
-    timeout = httpx.Timeout(left, connect=min(left, _CONNECT_SECONDS))
+    timeout = httpx.Timeout(None, connect=min(left, _CONNECT_SECONDS))
     try:
         with client.stream("POST", action["url"], json=action["body"], timeout=timeout) as response:
-            output = _body(response, deadline)
+            output = _body(response)
             return _Attempt(f"was answered {response.status_code}", response.status_code, output)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
         return _Attempt(f"could not be made ({error or type(error).__name__})", begun=False)
@@ -84,15 +84,17 @@ def _post(client: httpx.Client, action: Mapping[str, Any], deadline: float) -> _
         return _Attempt(f"got no answer ({error or type(error).__name__})")
 
 
-def _body(response: httpx.Response, deadline: float) -> str:
+def _body(response: httpx.Response) -> str:
     """The beginning of the body; the status is the answer, so a body that breaks off is no loss."""
     kept = bytearray()
+    unread = "\n[the rest of the answer was not read]"
     try:
         for chunk in response.iter_bytes():
             kept += chunk
-            if len(kept) > OUTPUT_BYTES or time.monotonic() > deadline:
-                note = "\n[the rest of the answer was not read]"
-                return harmless(bytes(kept[:OUTPUT_BYTES])) + note
+            if len(kept) > OUTPUT_BYTES:
+                return harmless(bytes(kept[:OUTPUT_BYTES])) + unread
+    except httpx.ReadTimeout:
+        return harmless(bytes(kept)) + unread
     except httpx.HTTPError:
         return harmless(bytes(kept)) + "\n[the answer broke off]"
     return harmless(bytes(kept))

@@ -1,7 +1,9 @@
 """An approved workflow is dispatched once; an answer that is lost is for a person to look at."""
 
 import socket
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from pytest_django import Settings
 
 from agents.actions import ActionResult, OutcomeUnknown, load_executor
 from integrations.github.client import open_github
+from tests.integrations.test_executors_http import serving, trickle
 from tests.sandbox_process import GITHUB_TOKEN, REPOSITORY, Sandbox
 
 MERGE = {
@@ -69,6 +72,27 @@ def test_an_answer_that_is_lost_leaves_the_outcome_unknown(
     with pytest.raises(OutcomeUnknown, match="may or may not have started"):
         dispatch(idempotent=idempotent)
     assert len(sandbox.requests("github", "dispatch_workflow")) == 1
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"]
+)
+def test_an_answer_that_trickles_in_is_lost_at_the_time_limit(
+    sandbox: Sandbox, settings: Settings, head: bytes, idempotent: bool
+) -> None:
+    asked = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        trickle(handler, head)
+
+    started = time.monotonic()
+    with serving(answer) as settings.GITHUB_API_URL:
+        with pytest.raises(OutcomeUnknown, match=r"have started: GitHub gave no answer: timed out"):
+            dispatch(timeout_seconds=1, idempotent=idempotent)
+        assert time.monotonic() - started < 3
+    assert asked == [f"/repos/{REPOSITORY}/actions/workflows/merge.yml/dispatches"]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422, 429])

@@ -1,5 +1,6 @@
 """An approved call is made once, or again only where that cannot do anything twice."""
 
+import re
 import socket
 import threading
 import time
@@ -69,6 +70,17 @@ def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
         server.server_close()
 
 
+def trickle(handler: BaseHTTPRequestHandler, head: bytes) -> None:
+    """Answer with `head`, and then with a byte now and then, until nobody listens."""
+    never = threading.Event()
+    try:
+        handler.wfile.write(head)
+        while not never.wait(0.1):
+            handler.wfile.write(b"x")
+    except OSError:
+        return
+
+
 def test_a_call_is_made_with_its_body_and_key(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +136,83 @@ def test_a_call_that_is_answered_too_late_ends_at_its_time_limit(sandbox: Sandbo
         carry_out(call(f"{sandbox.hooks_url}/migrations", idempotent=True, timeout_seconds=1))
     assert time.monotonic() - started < 5
     sandbox.clear_faults()
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 100 Continue\r\nx: ", b"HTTP/1.1 200 OK\r\nx: "])
+def test_an_answer_that_trickles_in_ends_at_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, idempotent: bool
+) -> None:
+    calls = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        calls.append(handler.path)
+        trickle(handler, head)
+
+    started = time.monotonic()
+    with serving(answer) as address:
+        monkeypatch.setenv(BASE, address)
+        action = call(f"{address}/migrations", timeout_seconds=1, idempotent=idempotent)
+        with pytest.raises(OutcomeUnknown, match=r"it got no answer \(timed out\)\.$"):
+            carry_out(action)
+        assert time.monotonic() - started < 3
+    assert calls == ["/migrations"]
+
+
+@pytest.mark.parametrize(("status", "succeeded"), [(200, True), (404, False)])
+def test_an_answer_whose_body_trickles_in_counts_by_its_status(
+    monkeypatch: pytest.MonkeyPatch, status: int, succeeded: bool
+) -> None:
+    head = b"HTTP/1.1 %d Fine\r\nContent-Length: 1000\r\n\r\nbegun: " % status
+    started = time.monotonic()
+    with serving(lambda handler: trickle(handler, head)) as address:
+        monkeypatch.setenv(BASE, address)
+        result = carry_out(call(f"{address}/migrations", timeout_seconds=1))
+        assert time.monotonic() - started < 3
+    assert (result.succeeded, result.data) == (succeeded, {"status": status})
+    assert re.fullmatch(r"begun: x+\n\[the rest of the answer was not read\]", result.output)
+
+
+def test_an_idempotent_call_is_repeated_on_what_is_left_of_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        calls.append(handler.headers["Idempotency-Key"])
+        if len(calls) == 1:
+            handler.send_error(503)
+        else:
+            trickle(handler, b"")
+
+    started = time.monotonic()
+    with serving(answer) as address:
+        monkeypatch.setenv(BASE, address)
+        with pytest.raises(OutcomeUnknown, match="got no answer"):
+            carry_out(call(f"{address}/migrations", timeout_seconds=1, idempotent=True))
+        assert time.monotonic() - started < 3
+    assert calls == ["request-7", "request-7"]
+
+
+def test_a_call_whose_name_is_looked_up_for_too_long_was_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = threading.Event()
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        found.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setenv(BASE, "http://operations.example")
+    started = time.monotonic()
+    try:
+        result = carry_out(call("http://operations.example/migrations", timeout_seconds=1))
+        assert time.monotonic() - started < 3
+    finally:
+        found.set()
+    assert not result.succeeded
+    assert result.summary.startswith("was not begun: the call could not be made")
 
 
 @pytest.mark.parametrize("idempotent", [False, True])

@@ -8,6 +8,8 @@ from approvals import outbox, services
 
 # A worker goes back to its queue now and then, so that no channel keeps it for itself.
 SHIFT_SECONDS = 20.0
+# The queue of the deadlines, so they wait no longer than this.
+PURGE_SECONDS = 2.0
 
 
 @shared_task
@@ -37,3 +39,10 @@ def sweep() -> None:
     for channel in outbox.channels():
         outbox.hint(channel)
     outbox.hint_task("agents.tasks.advance_runs", "runs")
+
+
+@shared_task
+def purge_old() -> None:
+    """Take what retention no longer keeps; goes back to the queue while something is left."""
+    if services.purge_old(seconds=PURGE_SECONDS):
+        outbox.hint_task("approvals.tasks.purge_old", "sweeps")

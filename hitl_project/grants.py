@@ -14,6 +14,9 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
 REVOKE UPDATE, DELETE, TRUNCATE ON approvals_auditentry FROM {role};
 REVOKE DELETE, TRUNCATE ON approval_requests, approvals_vote FROM {role};
 REVOKE DELETE, TRUNCATE ON agents_run, agents_execution FROM {role};
+REVOKE DELETE, TRUNCATE ON approvals_sparedrequest FROM {role};
+REVOKE UPDATE, DELETE, TRUNCATE ON approvals_inboundwebhook FROM {role};
+GRANT UPDATE (body, outcome, reason, request_id, happened_at) ON approvals_inboundwebhook TO {role};
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON django_migrations, checkpoint_migrations FROM {role};
 """
 

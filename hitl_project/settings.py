@@ -31,6 +31,16 @@ def _names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
+def _retention_days(text: str) -> int:
+    # What failed is retried for more than a day, and looked at after a weekend or a few days off.
+    days = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else -1
+    if days == 0 or 7 <= days <= 36_500:
+        return days
+    raise ImproperlyConfigured(
+        f"HITL_RETENTION_DAYS must be 0, to keep everything, or from 7 to 36500, not {text!r}."
+    )
+
+
 def _database(url: str) -> dict[str, object]:
     parts = conninfo_to_dict(url)
     return {
@@ -97,6 +107,13 @@ HITL_EXECUTORS = {
 }
 # Name of a workflow -> (dotted path to a builder of an uncompiled graph, version of that graph).
 HITL_GRAPHS: dict[str, tuple[str, str]] = {}
+# Requests, votes and audit entries are kept for ever; what these take is kept for so many days.
+HITL_RETENTION_DAYS = _retention_days(os.environ.get("HITL_RETENTION_DAYS", "").strip() or "90")
+HITL_PURGES = [
+    "approvals.services.purge_webhook_bodies",
+    "agents.retention.purge_runs",
+    "agents.retention.purge_deliveries",
+]
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -252,6 +269,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "integrations.tasks.reconcile_linear",
         "schedule": 120.0,
         "options": {"expires": 100},
+    },
+    # Often, because an idle look costs nothing and a daily tick may fall into a restart.
+    "purge-old": {
+        "task": "approvals.tasks.purge_old",
+        "schedule": 3600.0,
+        "options": {"expires": 3000},
     },
 }
 

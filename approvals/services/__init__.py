@@ -19,6 +19,7 @@ from approvals.services.people import (
     create_token,
     revoke_token,
 )
+from approvals.services.retention import purge_deliveries, purge_old, purge_webhook_bodies
 
 __all__ = [
     "SYSTEM",
@@ -33,6 +34,9 @@ __all__ = [
     "expire_overdue",
     "finish_webhook",
     "open_request",
+    "purge_deliveries",
+    "purge_old",
+    "purge_webhook_bodies",
     "record_event",
     "record_not_required",
     "record_run_event",

@@ -1,27 +1,63 @@
-"""People, their groups and their Linear users; operators look after them."""
+"""People, their groups and their Linear users: operators look after them, superusers say more.
+
+Who may decide, and how one logs in, is a superuser's word; `approvals.core.roles` says why.
+"""
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from approvals.admin.access import RowAdmin, able
+from approvals.admin.access import RowAdmin, able, actor_of
 from approvals.core.roles import Ability
 from approvals.models import ApproverProfile
+from approvals.services.people import record_account
 
 if TYPE_CHECKING:
     ProfileRows = admin.StackedInline[Any, Any]
     AccountAdmin = UserAdmin[User]
+    AccountForm = UserCreationForm[User]
 else:
     ProfileRows = admin.StackedInline
     AccountAdmin = UserAdmin
+    AccountForm = UserCreationForm
+
+# What an operator may edit of an account that holds no rights. Not the email address: whoever
+# reads its mail can have the password reset.
+_OPERATORS_FIELDS = {"username", "first_name", "last_name", "is_active"}
+
+
+def _holds_rights(account: User) -> bool:
+    """Whether a superuser or the command line trusted this account with anything.
+
+    Any group counts, not only those that policies name today: requests keep the groups they
+    opened with, and one of a group's members may become an approver by a change of the policies.
+    """
+    return (
+        account.is_superuser
+        or account.is_staff
+        or account.groups.exists()
+        or ApproverProfile.objects.filter(user=account).exclude(linear_user_id="").exists()
+    )
+
+
+def _changed(message: Any) -> list[str]:
+    """The names of what a form changed, out of what Django's own log is told."""
+    names: list[str] = []
+    for part in message:
+        for detail in part.values():
+            names += detail.get("fields") or filter(None, [detail.get("name")])
+    return names
 
 
 class _ForOperators:
-    """Operators may look, add and edit; whoever left is switched off, not deleted."""
+    """Operators may look; nobody deletes: whoever left is switched off."""
 
     def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
         return able(request, Ability.MANAGE_PEOPLE)
@@ -29,17 +65,39 @@ class _ForOperators:
     def has_module_permission(self, request: HttpRequest) -> bool:
         return able(request, Ability.MANAGE_PEOPLE)
 
-    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
-        return able(request, Ability.MANAGE_PEOPLE)
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
-        return able(request, Ability.MANAGE_PEOPLE)
-
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
         return False
 
 
-class ApproverProfileInline(_ForOperators, ProfileRows):
+class _BySuperusers(_ForOperators):
+    """Only superusers add and edit."""
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.has_add_permission(request, obj)
+
+
+class _Recorded(RowAdmin):
+    """Whatever is saved leaves an entry in the account's stream, in the same transaction."""
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Log an addition twice: for Django's history, and in the audit log."""
+        self._record(request, obj, message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Log a change twice: for Django's history, and in the audit log."""
+        self._record(request, obj, message)
+        return super().log_change(request, obj, message)
+
+    def _record(self, request: HttpRequest, obj: User | ApproverProfile, message: Any) -> None:
+        user_id = obj.pk if isinstance(obj, User) else obj.user_id
+        record_account(user_id, actor=actor_of(request), changed=_changed(message))
+
+
+class ApproverProfileInline(_BySuperusers, ProfileRows):
     """The person's Linear user, beside the account."""
 
     model = ApproverProfile
@@ -47,32 +105,124 @@ class ApproverProfileInline(_ForOperators, ProfileRows):
     verbose_name_plural = "Linear"
 
 
-admin.site.unregister(User)
+class NewAccountForm(AccountForm):
+    """An account without a password: nobody who makes one for others is to know it."""
+
+    password1 = None  # type: ignore[assignment]
+    password2 = None  # type: ignore[assignment]
+
+    def set_password_and_save(
+        self,
+        user: User,
+        password_field_name: str = "",  # noqa: ARG002
+        commit: bool = True,
+    ) -> User:
+        """Save the account so that nobody can log in to it yet."""
+        user.set_unusable_password()
+        if commit:
+            user.save()
+        return user
+
+
+admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class PersonAdmin(_ForOperators, AccountAdmin):
-    """Django's own page for accounts; only a superuser touches superusers or hands out rights."""
+class PersonAdmin(_ForOperators, _Recorded, AccountAdmin):
+    """Accounts: operators make them, rename those without rights, and switch any off.
+
+    Rights, passwords, email addresses and Linear users are a superuser's to give, and so is
+    everything about an account that holds rights. Django's own permissions rule nothing here.
+    """
 
     inlines = (ApproverProfileInline,)
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
+    add_form = NewAccountForm
+    add_form_template = None
+    add_fieldsets = (
+        (
+            None,
+            {
+                "fields": ("username",),
+                "description": "The account has neither password nor rights until a superuser"
+                " gives it some.",
+            },
+        ),
+    )
+    fieldsets = (
+        (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    filter_horizontal = ("groups",)
+    readonly_fields = ("last_login", "date_joined")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Operators make accounts."""
+        return able(request, Ability.MANAGE_PEOPLE)
 
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Whether this account may be edited by whoever is at work."""
         if isinstance(obj, User) and obj.is_superuser and not request.user.is_superuser:
             return False
-        return super().has_change_permission(request, obj)
+        return able(request, Ability.MANAGE_PEOPLE)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What the page shows; nothing of a password to those who cannot set it."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or request.user.is_superuser:
+            return fieldsets
+        return [
+            (title, {**how, "fields": [name for name in how["fields"] if name != "password"]})
+            for title, how in fieldsets
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """Rights of Django's own are a superuser's to give."""
-        fields = [str(field) for field in super().get_readonly_fields(request, obj)]
-        if request.user.is_superuser:
-            return fields
-        return [*fields, "is_superuser", "user_permissions"]
+        """What an operator may only read: of an account with rights, all but switching it off."""
+        if obj is None or request.user.is_superuser:
+            return list(self.readonly_fields)
+        editable = _OPERATORS_FIELDS
+        if _holds_rights(obj):
+            editable = {"is_active"} if obj.is_active else set()
+        shown = [name for _, how in self.get_fieldsets(request, obj) for name in how["fields"]]
+        return [name for name in shown if name not in editable]
+
+    def user_change_password(
+        self,
+        request: HttpRequest,
+        id: str,  # noqa: A002 - the name in Django's address
+        form_url: str = "",
+    ) -> HttpResponse:
+        """Set somebody's password; whoever knew one could later decide as its owner."""
+        if not request.user.is_superuser:
+            raise PermissionDenied
+        with transaction.atomic():
+            return super().user_change_password(request, id, form_url)
+
+
+@admin.register(Group)
+class GroupAdmin(_BySuperusers, RowAdmin):
+    """Groups, whose names are what policies know them by: a new one lets nobody decide.
+
+    To rename or delete one would change who decides without a word in the members' streams.
+    """
+
+    fields = ("name",)
+    search_fields = ("name",)
+    ordering = ("name",)
+
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return self.has_add_permission(request, obj)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return False
 
 
 @admin.register(ApproverProfile)
-class ApproverProfileAdmin(_ForOperators, RowAdmin):
+class ApproverProfileAdmin(_BySuperusers, _Recorded):
     """Who an account is in Linear."""
 
     list_display = ("user", "linear_user_id")
@@ -85,3 +235,7 @@ class ApproverProfileAdmin(_ForOperators, RowAdmin):
         """Profiles with their accounts."""
         rows: QuerySet[ApproverProfile] = super().get_queryset(request).select_related("user")
         return rows
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:  # noqa: ARG002
+        """A link is changed for its account, never handed on to another."""
+        return [] if obj is None else ["user"]

@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 
 from approvals import services
-from approvals.admin.access import ReadOnlyAdmin, able, actor_of
+from approvals.admin.access import ReadOnlyAdmin, able, actor_of, is_staff
 from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
@@ -20,16 +19,15 @@ from approvals.models import ApiToken
 
 
 class TokenForm(forms.Form):
-    """For whom a token is made, and what it may do."""
+    """What a token of one's own may do."""
 
-    user = forms.ModelChoiceField(User.objects.filter(is_active=True).order_by("username"))
     scope = forms.ChoiceField(choices=ApiToken.Scope.choices)
     label = forms.CharField(required=False, max_length=100, help_text="what uses it")
 
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
-    """Operators see, make and revoke every token; others see and revoke their own."""
+    """Everybody makes, sees and revokes their own tokens; operators see and revoke every one."""
 
     list_display = (
         "prefix",
@@ -49,8 +47,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     fields = list_display
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
-        """Operators make tokens."""
-        return able(request, Ability.MANAGE_TOKENS)
+        """Whoever may open the admin makes tokens of their own."""
+        return is_staff(request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         """The tokens that whoever is at work may know of."""
@@ -65,14 +63,14 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         form_url: str = "",  # noqa: ARG002
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Ask for whom, then show the token this one time."""
+        """Ask what for, then show the token this one time."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = TokenForm(request.POST if request.method == "POST" else None)
         token = self._made(request, form) if form.is_bound and form.is_valid() else ""
         context = {
             **self.admin_site.each_context(request),
-            "title": "The new token" if token else "Make a token",
+            "title": "The new token" if token else f"Make a token of {request.user}",
             "opts": self.opts,
             "media": self.media,
             "form": form,
@@ -84,11 +82,11 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         return response
 
     def _made(self, request: HttpRequest, form: TokenForm) -> str:
-        user, scope = form.cleaned_data["user"], form.cleaned_data["scope"]
+        actor, scope = actor_of(request), form.cleaned_data["scope"]
         token = services.create_token(
-            user.username, scope=scope, label=form.cleaned_data["label"], actor=actor_of(request)
+            actor.name, scope=scope, label=form.cleaned_data["label"], actor=actor
         )
-        made = ApiToken.objects.filter(user=user).latest("pk")
+        made = ApiToken.objects.filter(user__username=actor.name).latest("pk")
         self.log_addition(request, made, f"Made with scope {scope}.")
         return token
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 
-from approvals.core.lifecycle import Actor
+from approvals.core.lifecycle import Actor, Via
 
 
 class Ability(StrEnum):
@@ -30,6 +30,9 @@ class Role(StrEnum):
 
 
 # An approver decides only what the policy of the request lets them decide; nobody is exempt.
+# Who may decide, and how one logs in, is a superuser's word or the command line's: whoever runs
+# commands on the gateway's machines is the root of trust. Operators look after everything else
+# about people and tokens; no operator can become several approvers, or ask as somebody else.
 ABILITIES: Mapping[Role, frozenset[Ability]] = {
     Role.VIEWER: frozenset({Ability.READ}),
     Role.REQUESTER: frozenset({Ability.READ, Ability.START, Ability.CANCEL_OWN}),
@@ -53,6 +56,21 @@ SCOPES: Mapping[str, Role] = {"request": Role.REQUESTER, "decide": Role.APPROVER
 def may(roles: Iterable[Role], ability: Ability) -> bool:
     """Whether one of the roles has the ability."""
     return any(ability in ABILITIES[role] for role in roles)
+
+
+def may_say_who_decides(actor: Actor) -> bool:
+    """Whether a verb may take this actor's word for it; superusers give theirs in the admin."""
+    return actor.via is Via.COMMAND
+
+
+def may_make_token(actor: Actor, owner_id: int) -> bool:
+    """Whether the actor may make a token of this account, whatever its scope.
+
+    To ask as somebody else is as good as to decide for them: one's own vote would no longer be
+    the vote of whoever asked.
+    """
+    own = actor.active and actor.user_id == owner_id
+    return own or may_say_who_decides(actor)
 
 
 def to_cancel(actor: Actor, opened_by_id: int | None) -> Ability:

@@ -13,7 +13,7 @@ from approvals.actors import able, token_digest
 from approvals.audit import Fact
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Via
-from approvals.core.roles import Ability
+from approvals.core.roles import Ability, may_make_token, may_say_who_decides
 from approvals.errors import InvalidInput, NotAllowed
 from approvals.models import ApiToken, ApproverProfile, ClockTimestamp
 
@@ -37,8 +37,11 @@ def create_approver(
 ) -> User:
     """Create or update an account that may decide through the given groups.
 
-    Raises InvalidInput where the Linear user already belongs to somebody else.
+    Raises NotAllowed for anybody but the command line, and InvalidInput where the Linear user
+    already belongs to somebody else.
     """
+    if not may_say_who_decides(actor):
+        raise NotAllowed("An approver is made by a superuser in the admin, or on the command line.")
     with transaction.atomic():
         taken = ApproverProfile.objects.filter(linear_user_id=linear_user_id).exclude(
             user__username=name
@@ -57,21 +60,44 @@ def create_approver(
         # Without one given, a link made before stays.
         known = {"linear_user_id": linear_user_id} if linear_user_id else {}
         ApproverProfile.objects.update_or_create(user=user, defaults=known)
-        data = {"name": name, "groups": list(groups), "linear_user_id": linear_user_id}
-        _record(user.pk, EventName.APPROVER_SAVED, actor, data)
+        record_account(user.pk, actor=actor, changed=["password"] if password else [])
     return user
+
+
+def record_account(user_id: int, *, actor: Actor, changed: Sequence[str] = ()) -> None:
+    """Append what an account now is, and the names of what was changed; never its password.
+
+    The caller has judged whether the actor may, and saved the account in this transaction.
+    """
+    user = User.objects.select_for_update().get(pk=user_id)
+    linear = ApproverProfile.objects.filter(user=user).values_list("linear_user_id", flat=True)
+    data = {
+        "name": user.username,
+        "full_name": user.get_full_name(),
+        "email": user.email,
+        "active": user.is_active,
+        "staff": user.is_staff,
+        "superuser": user.is_superuser,
+        "groups": sorted(user.groups.values_list("name", flat=True)),
+        "linear_user_id": linear.first() or "",
+        "changed": list(changed),
+    }
+    _record(user.pk, EventName.APPROVER_SAVED, actor, data)
 
 
 def create_token(username: str, *, scope: str, label: str = "", actor: Actor = COMMAND_LINE) -> str:
     """Make a token for an account and return it; it cannot be shown again.
 
-    Raises InvalidInput for an unknown account or scope.
+    Raises InvalidInput for an unknown account or scope, and NotAllowed for anybody but the
+    account's owner and the command line.
     """
     user = User.objects.filter(username=username).first()
     if user is None:
         raise InvalidInput("name", f"There is no account named {username}.")
     if scope not in ApiToken.Scope.values:
         raise InvalidInput("scope", "The scope is request or decide.")
+    if not may_make_token(actor, user.pk):
+        raise NotAllowed(f"A token of {username} is made by its owner, or on the command line.")
     token = f"hitl_{secrets.token_urlsafe(32)}"
     with transaction.atomic():
         row = ApiToken.objects.create(

@@ -1,5 +1,6 @@
 """Approvers, their tokens, and the actors that they become."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from approvals.core.lifecycle import Via
 from approvals.errors import InvalidInput, NotAllowed
 from approvals.models import ApiToken, ApproverProfile, AuditEntry
 from approvals.outbox import clock
-from approvals.services.people import account_stream
+from approvals.services.people import account_stream, record_account
 from tests.approvals.scenes import person, switched_off
 
 pytestmark = pytest.mark.django_db
@@ -121,6 +122,33 @@ def test_a_token_for_nobody_or_for_anything_is_refused(name: str, scope: str, fi
     assert not ApiToken.objects.exists()
 
 
+@pytest.mark.parametrize("scope", ["request", "decide"])
+def test_a_token_is_made_by_its_owner_or_on_the_command_line_alone(scope: str) -> None:
+    owner = user_actor(grace(), Via.ADMIN)
+    others = [
+        person("op", "operators", via=Via.ADMIN),
+        person("root", is_superuser=True, via=Via.ADMIN),
+        person("mallory", "platform", via=Via.ADMIN),
+        linear_actor("u-404", "grace", Via.LINEAR_MOVE),
+        replace(owner, active=False),
+        audit.SYSTEM,
+    ]
+    for actor in others:
+        with pytest.raises(NotAllowed, match="made by its owner, or on the command line"):
+            services.create_token("grace", scope=scope, actor=actor)
+    assert not ApiToken.objects.exists()
+    services.create_token("grace", scope=scope, actor=owner)
+    services.create_token("grace", scope=scope)
+    assert ApiToken.objects.filter(scope=scope, user__username="grace").count() == 2
+
+
+def test_an_approver_is_made_on_the_command_line_alone() -> None:
+    for actor in (person("op", "operators"), person("root", is_superuser=True)):
+        with pytest.raises(NotAllowed, match="on the command line"):
+            grace(actor=actor)
+    assert not User.objects.filter(username="grace").exists()
+
+
 def test_a_live_token_is_found_and_its_use_recorded_at_most_once_a_minute() -> None:
     user = grace()
     token = services.create_token("grace", scope="request")
@@ -174,6 +202,28 @@ def test_its_owner_and_operators_may_revoke_a_token_once() -> None:
         with pytest.raises(NotAllowed):
             services.revoke_token(live.pk, actor=actor)
         assert ApiToken.objects.get(pk=live.pk).revoked_at == revoked_at
+
+
+def test_the_entry_of_an_account_says_what_it_now_is_but_no_password() -> None:
+    user = grace(password="correct horse battery")
+    user.is_active = False
+    user.save()
+    record_account(user.pk, actor=person("root", via=Via.ADMIN), changed=["Active", "password"])
+    made, changed = AuditEntry.objects.filter(stream=account_stream(user.pk)).order_by("number")
+    facts = {
+        "name": "grace",
+        "full_name": "",
+        "email": "grace@example.com",
+        "active": True,
+        "staff": False,
+        "superuser": False,
+        "groups": ["platform"],
+        "linear_user_id": "u-1",
+    }
+    assert made.data == facts | {"changed": ["password"]}
+    assert changed.data == facts | {"active": False, "changed": ["Active", "password"]}
+    assert (changed.name, changed.actor, changed.via) == ("approver.saved", "root", "admin")
+    assert "horse" not in str([made.data, changed.data])
 
 
 def test_accounts_and_tokens_leave_audit_entries_that_hold_no_secret() -> None:

@@ -3,7 +3,17 @@
 import pytest
 
 from approvals.core.lifecycle import Actor, Via
-from approvals.core.roles import ABILITIES, SCOPES, Ability, Role, may, roles_of, to_cancel
+from approvals.core.roles import (
+    ABILITIES,
+    SCOPES,
+    Ability,
+    Role,
+    may,
+    may_make_token,
+    may_say_who_decides,
+    roles_of,
+    to_cancel,
+)
 
 DECIDING = {"release-managers"}
 
@@ -64,3 +74,23 @@ def test_cancelling_takes_one_ability_for_one_s_own_and_another_for_the_rest(
 ) -> None:
     actor = Actor(name="ana", via=Via.WEB, user_id=user_id)
     assert to_cancel(actor, opened_by_id) is ability
+
+
+@pytest.mark.parametrize(
+    ("facts", "own", "says_who_decides"),
+    [
+        ({"user_id": 1}, True, False),
+        ({"user_id": 1, "active": False}, False, False),
+        ({"user_id": 2}, False, False),
+        ({"user_id": 2, "operator": True}, False, False),
+        ({"user_id": None, "via": Via.LINEAR_MOVE, "key": "linear:1"}, False, False),
+        ({"user_id": None, "via": Via.SYSTEM}, False, False),
+        ({"user_id": None, "via": Via.COMMAND}, True, True),
+    ],
+)
+def test_a_token_is_its_owner_s_or_the_command_line_s_to_make(
+    facts: dict[str, object], own: bool, says_who_decides: bool
+) -> None:
+    actor = Actor(**{"name": "ana", "via": Via.ADMIN, **facts})  # type: ignore[arg-type]
+    assert may_make_token(actor, 1) is own
+    assert may_say_who_decides(actor) is says_who_decides

@@ -4,6 +4,8 @@ Everything that moves a thread happens under one advisory lock on that thread, h
 connection that writes its checkpoints: who loses the lock can no longer write.
 """
 
+import os
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from approvals.core.events import ChannelBusy
 
 # One connection a thread of a process; opened after the fork, because first used there.
 _local = threading.local()
+_PROGRAM = "hitl-runtime"
 
 
 def create_tables(address: Mapping[str, Any]) -> None:
@@ -47,6 +50,27 @@ def locked(thread_id: str) -> Iterator[PostgresSaver]:
             connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
 
 
+def silent_holder(thread_id: str, seconds: float) -> str | None:
+    """Who holds a thread's lock and has not used it for so long, in words; None where nobody."""
+    with django.db.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
+            " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)"
+            # Whoever has just taken the lock over is not silent, however long the action stands.
+            " AND state_change <= clock_timestamp() - make_interval(secs => %s)",
+            [f"hitl-thread:{thread_id}", seconds],
+        )
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    session, program = found
+    process, _, host = program.removeprefix(f"{_PROGRAM} ").partition("@")
+    worker = f"process {process} on {host}" if host else program or "a program without a name"
+    return f"{worker}, database session {session}"
+
+
 def answers_given(saver: PostgresSaver, thread_id: str) -> Iterator[Any]:
     """Every answer that any node of a thread, in any subgraph, was given so far."""
     with saver.conn.cursor() as cursor:  # type: ignore[union-attr]
@@ -68,7 +92,8 @@ def _connection() -> "psycopg.Connection[DictRow]":
             autocommit=True,
             prepare_threshold=0,
             row_factory=dict_row,
-            application_name="hitl-runtime",
+            # Of these 63 bytes are kept; they tell a person which process holds a lock.
+            application_name=f"{_PROGRAM} {os.getpid()}@{socket.gethostname()}",
             keepalives_idle=30,
             keepalives_interval=10,
             keepalives_count=3,

@@ -1,5 +1,6 @@
 """Begin an action at most once for what it may be begun for, and record how it ended."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,13 +10,16 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from agents.actions import OutcomeUnknown, load_executor
-from agents.models import ENDED, Execution, ExecutionStatus, Run
+from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
+from agents.standing import go_on
 from approvals import outbox, services
 from approvals.core.canonical import digest
 from approvals.core.events import EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.selectors.request import get_snapshot
+
+log = logging.getLogger(__name__)
 
 # The executor itself ends at its timeout; what is silent for this much longer has crashed.
 GRACE_SECONDS = 30
@@ -26,7 +30,7 @@ class NeedsAttention(Exception):
 
 
 class StillRunning(Exception):
-    """Another worker holds the action, until its lease is over."""
+    """The action is in other hands: another worker's until its lease is over, or a person's."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
         row.lease_until = now + timedelta(
             seconds=int(begin.action["timeout_seconds"]) + GRACE_SECONDS
         )
-        row.retry_granted_at, row.started_at = None, now
+        row.retry_granted_at, row.started_at, row.summary = None, now, ""
         row.save()
         _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
     return row
@@ -173,16 +177,23 @@ def too_late(request: Snapshot | None, now: datetime) -> str:
 
 def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any) -> None:
     with transaction.atomic():
-        Run.objects.select_for_update().get(pk=begin.run_id)
+        run = Run.objects.select_for_update().get(pk=begin.run_id)
         held = Execution.objects.filter(pk=row.pk, claim_token=row.claim_token)
+        told = held.values_list("summary", flat=True).first()
         now = outbox.clock()
         if not held.update(status=status, finished_at=now, claim_token=None, **facts):
-            raise StillRunning("Another worker has taken this action over.")
+            log.warning("%s %s too late to count: %s", begin.key, status, facts["summary"])
+            raise StillRunning("The action was taken over by another worker, or by a person.")
         _note(
             begin,
             EventName.EXECUTION_FINISHED,
             {"status": status, "summary": facts["summary"], "attempt": row.attempts},
         )
+        waits_for_this = run.status == RunStatus.NEEDS_ATTENTION and run.attention == told
+        if waits_for_this and status != ExecutionStatus.UNKNOWN:
+            # What a person was asked is answered by the worker that knows. If it was thought dead
+            # and the graph was left, somebody must enter it again.
+            go_on(run, may_continue=not run.in_invocation)
 
 
 def _note(begin: _Begin, name: EventName, data: Mapping[str, Any]) -> None:

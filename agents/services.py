@@ -6,12 +6,11 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import shown_steps
 from agents.registry import BUILT_IN, graph_spec
-from agents.standing import cancel_pending, end, hint, locked
+from agents.standing import cancel_pending, end, go_on, hint, locked
 from agents.templates import SINGLE_TASK, UnfitTask, single_step, workflow_templates
 from approvals import outbox, services
 from approvals.actors import able
@@ -95,8 +94,8 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None
     """A person's way out of `needs_attention`, after looking.
 
     done: the action happened; the run goes on. retry: begin it once more, or go on where the graph
-    stopped. abandon: it did not happen and shall not; the run ends as failed. Raises
-    RequestNotFound, NotAllowed and InvalidInput.
+    stopped. abandon: it did not happen and shall not; the run ends as failed. Whatever a worker
+    still says about the action counts no more. Raises RequestNotFound, NotAllowed and InvalidInput.
     """
     if outcome not in {"done", "retry", "abandon"}:
         raise InvalidInput("outcome", "A run is settled as done, retry or abandon.")
@@ -132,14 +131,11 @@ def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
             cancel_pending(run, actor, sentence)
             return
     else:
-        unsettled.exclude(status=ExecutionStatus.STARTED).update(retry_granted_at=now)
-    run.status, run.attention, run.may_continue = RunStatus.RUNNING, "", True
-    run.save(update_fields=["status", "attention", "may_continue"])
-    Run.objects.filter(pk=run.pk).update(
-        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=now
-    )
+        unsettled.exclude(status=ExecutionStatus.STARTED).update(
+            retry_granted_at=now, claim_token=None
+        )
+    go_on(run, may_continue=True)
     outbox.nudge_thread(run.thread_id)
-    transaction.on_commit(hint, robust=True)
 
 
 def _must_not_have_ended(run: Run) -> None:

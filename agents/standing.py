@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 
 from agents.models import ENDED, Run, RunStatus
 from approvals import outbox, services
@@ -49,6 +50,16 @@ def need_attention(run_id: UUID, sentence: str) -> None:
         run.status, run.attention = RunStatus.NEEDS_ATTENTION, intake.harmless(sentence)[:4000]
         run.save(update_fields=["status", "attention"])
         services.record_run_event(run.pk, EventName.RUN_NEEDS_ATTENTION, {"reason": run.attention})
+
+
+def go_on(run: Run, *, may_continue: bool) -> None:
+    """Let a locked run that needed attention go on, and owe it a turn."""
+    run.status, run.attention, run.may_continue = RunStatus.RUNNING, "", may_continue
+    run.save(update_fields=["status", "attention", "may_continue"])
+    Run.objects.filter(pk=run.pk).update(
+        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=outbox.clock()
+    )
+    transaction.on_commit(hint, robust=True)
 
 
 def hint() -> None:

@@ -16,6 +16,7 @@ def advance_runs() -> None:
     from agents import turns  # noqa: PLC0415
 
     turns.flag_given_up_resumes()
+    turns.flag_silent_workers()
     ends = time.monotonic() + SHIFT_SECONDS
     while turns.advance_next():
         if time.monotonic() > ends:

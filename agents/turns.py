@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.db import transaction
 
-from agents import payloads, runtime
-from agents.models import ENDED, Run, RunStatus
+from agents import checkpoints, payloads, runtime
+from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
 from agents.standing import cancel_pending, end, locked, need_attention
@@ -17,6 +17,10 @@ from approvals.core.lifecycle import Actor, Status, Via
 from approvals.errors import AlreadyDecided, Refusal
 from approvals.selectors.request import snapshots_of_thread
 from approvals.services import SYSTEM
+
+# A dead worker lets go of its thread, and its action is taken over when the lease ends. What still
+# stands so long after that is held by a worker that is silent and alive, and keeps all others out.
+SILENT_SECONDS = 60.0
 
 
 def advance_next() -> bool:
@@ -73,6 +77,39 @@ def flag_given_up_resumes() -> None:
     going = [RunStatus.WAITING, RunStatus.RUNNING]
     for run in Run.objects.filter(thread_id__in=threads, status__in=going):
         need_attention(run.pk, "The decision could not be handed to the run; see the delivery.")
+
+
+def flag_silent_workers(after_seconds: float = SILENT_SECONDS) -> None:
+    """A run whose worker hangs in the middle of an action needs a person: nobody can take over."""
+    overdue = Execution.objects.filter(
+        status=ExecutionStatus.STARTED,
+        lease_until__lte=outbox.clock() - timedelta(seconds=after_seconds),
+        run__status=RunStatus.RUNNING,
+    )
+    for pk, run_id, token in list(overdue.values_list("pk", "run_id", "claim_token")):
+        with transaction.atomic():
+            # Whoever hangs with the run's row locked must not make this worker hang as well.
+            run = Run.objects.select_for_update(skip_locked=True).filter(pk=run_id).first()
+            row = overdue.filter(pk=pk, claim_token=token).first()
+            if run is None or row is None:
+                continue
+            # Asked last: what was taken over or ended meanwhile has gone from the rows above.
+            holder = checkpoints.silent_holder(run.thread_id, after_seconds)
+            if holder is not None:
+                _flag_silent(row, holder)
+
+
+def _flag_silent(row: Execution, holder: str) -> None:
+    row.status = ExecutionStatus.UNKNOWN
+    row.summary = (
+        f"Step {row.position + 1} ({row.action.get('operation')}) was begun at"
+        f" {row.started_at:%Y-%m-%d %H:%M:%S} UTC and had to end by"
+        f" {row.lease_until:%Y-%m-%d %H:%M:%S} UTC, but the worker that began it neither ends nor"
+        f" dies: {holder}. End that process (kill -9), or that session (pg_terminate_backend) where"
+        " the process cannot be reached; look whether the action happened; then settle the run."
+    )
+    row.save(update_fields=["status", "summary"])
+    need_attention(row.run_id, row.summary)
 
 
 def _capture(run: Run, position: runtime.Position) -> None:

@@ -12,7 +12,8 @@
 
   // One stream of changes, only while somebody looks: browsers allow few connections a site.
   let stream = null;
-  let missed = false;
+  // The page is as old as its loading, so the first opening refreshes it too.
+  let missed = true;
   let timer = 0;
   const changed = new Set();
 
@@ -144,6 +145,26 @@
     }
   }
 
+  // A refresh that overlaps a write is thrown away: the write's own answer is the newer one, and it
+  // would find the form it belongs to gone.
+  let writing = 0;
+  let written = 0;
+
+  document.addEventListener("htmx:beforeSend", (event) => {
+    const { xhr, requestConfig } = event.detail;
+    if (requestConfig.verb !== "get") {
+      writing += 1;
+      written += 1;
+    }
+    xhr.asOf = written;
+  });
+
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.requestConfig.verb !== "get") {
+      writing -= 1;
+    }
+  });
+
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, requestConfig, target } = event.detail;
     // A login page or an error page is no part of this one.
@@ -151,7 +172,11 @@
       event.detail.shouldSwap = false;
       say(SIGNED_OUT, "notice-refused");
     } else if (requestConfig.verb === "get") {
-      keep(target);
+      if (writing || xhr.asOf !== written) {
+        event.detail.shouldSwap = false;
+      } else {
+        keep(target);
+      }
     }
   });
 

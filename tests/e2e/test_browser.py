@@ -7,7 +7,15 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import (
+    APIResponse,
+    Browser,
+    BrowserContext,
+    Page,
+    Response,
+    Route,
+    expect,
+)
 from pytest_django import Settings
 
 from approvals import outbox, services
@@ -166,6 +174,55 @@ def test_a_late_click_is_refused_in_place(desk: tuple[Page, Complaints]) -> None
     # The browser itself writes the refusal's 409 and the missing stream to its console.
     ours = [text for text in complaints.sentences if "Failed to load resource" not in text]
     assert ours == []
+
+
+def test_what_changed_before_the_page_could_listen_appears_too(
+    desk: tuple[Page, Complaints],
+) -> None:
+    page, complaints = desk
+    other = page.context.new_page()
+    other.goto(page.url)
+    streams: list[Route] = []
+
+    def hold(route: Route) -> None:
+        streams.append(route)
+
+    page.route("**/events", hold, times=1)
+    with page.expect_request("**/events"):
+        page.reload()
+    link = request_link(opened(DEPLOY))
+    # What one page was told of, the server tells nobody again.
+    expect(other.locator(link)).to_be_visible()
+    expect(page.locator(link)).to_have_count(0)
+    streams[0].continue_()
+    expect(page.locator(link)).to_be_visible()
+    assert complaints.sentences == []
+
+
+def test_a_refresh_that_overtakes_the_answer_to_a_vote_takes_nothing_away(
+    desk: tuple[Page, Complaints],
+) -> None:
+    page, complaints = desk
+    request_id = opened(DEPLOY)
+    page.goto(page.url + f"approvals/{request_id}/")
+    answers: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        answers.append((route, route.fetch()))
+
+    page.route("**/approve/", hold, times=1)
+    page.get_by_label("Comment (optional)").fill("Checked")
+
+    def overtakes(response: Response) -> bool:
+        return bool(answers) and response.url.endswith(f"/approvals/{request_id}/")
+
+    with page.expect_response(overtakes):
+        page.get_by_role("button", name="Approve").click()
+    route, answer = answers[0]
+    route.fulfill(response=answer)
+    expect(page.locator("#notices")).to_contain_text("Approved. The operation may run now.")
+    expect(page.locator(".decision")).to_contain_text("by maria")
+    assert complaints.sentences == []
 
 
 def test_a_session_that_ended_keeps_what_was_typed(desk: tuple[Page, Complaints]) -> None:

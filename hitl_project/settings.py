@@ -1,5 +1,6 @@
 """Settings from the environment; what is missing or wrong stops the start with a sentence."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -278,12 +279,25 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Not a "not ready yet": whoever asks is told why, and asks every few seconds."""
+    request = getattr(record, "request", None)
+    return not (getattr(record, "status_code", 0) == 503 and request and request.path == "/readyz")
+
+
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {
+        "worth_a_line": {"()": "django.utils.log.CallbackFilter", "callback": _worth_a_line}
+    },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     # One line a call would bury the rest; failures are logged by whoever made the call.
-    "loggers": {"httpx": {"level": "WARNING"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "django.request": {"filters": ["worth_a_line"]},
+    },
     "root": {"handlers": ["console"], "level": os.environ.get("HITL_LOG_LEVEL", "INFO")},
 }

@@ -94,6 +94,10 @@ def test_without_postgresql_the_process_is_alive_and_not_ready(
     assert response.json()["reasons"] == ["PostgreSQL does not answer within 2 s."]
     answer = server.call(committed_people.agent, "GET", "/approvals")
     assert (answer.status_code, list(answer.json())) == (503, ["detail"])
+    # Who asks whether it is ready is told; a line for every time they ask would bury the rest.
+    log = server.log.read_text()
+    assert "Service Unavailable: /api/approvals" in log
+    assert "Service Unavailable: /readyz" not in log
 
 
 def test_healthz_asks_the_database_nothing() -> None:

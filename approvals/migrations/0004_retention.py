@@ -15,6 +15,12 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                fields=["request"], condition=Q(done__lt=F("wanted")), name="idx_delivery_untold"
+            ),
+        ),
+        migrations.AddIndex(
             model_name="inboundwebhook",
             index=models.Index(
                 fields=["received_at"], condition=~Q(body=""), name="idx_webhook_body"

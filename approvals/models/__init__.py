@@ -1,6 +1,7 @@
 """The tables; only services, selectors, outbox, audit, metrics and admin name them."""
 
 from approvals.models.delivery import ChannelPause, Delivery, Heartbeat
+from approvals.models.metrics import MetricLabel, RolledUpRequests, RollUpMark, Tally
 from approvals.models.owed import ClockTimestamp, Owed
 from approvals.models.people import ApiToken, ApproverProfile
 from approvals.models.request import ApprovalRequest, AuditEntry, Vote, VoteRefusal
@@ -17,8 +18,12 @@ __all__ = [
     "Delivery",
     "Heartbeat",
     "InboundWebhook",
+    "MetricLabel",
     "Owed",
+    "RollUpMark",
+    "RolledUpRequests",
     "SparedRequest",
+    "Tally",
     "Vote",
     "VoteRefusal",
 ]

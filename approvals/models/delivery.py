@@ -37,6 +37,10 @@ class Delivery(Owed):
             models.Index(
                 "not_before", condition=Q(done__gte=F("wanted")), name="idx_delivery_told"
             ),
+            # What was given up is not owed any more, yet is looked for often, and there is little.
+            models.Index(
+                fields=["request"], condition=Q(done__lt=F("wanted")), name="idx_delivery_untold"
+            ),
         ]
 
     def __str__(self) -> str:

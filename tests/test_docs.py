@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from django.core.management import get_commands
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
 
-from approvals.metrics import LifecycleCollector
+from approvals import services
+from tests.approvals import scenes
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -48,14 +51,26 @@ def test_every_command_is_in_the_readme() -> None:
     assert {name for name in ours if f"`{name}" not in table} == set()
 
 
+def documented_metrics() -> dict[str, tuple[str, set[str]]]:
+    """Type and labels of every metric in the README's table."""
+    rows = re.findall(r"^\| `(hitl_\w+)` \| (\w+) \| ([^|]*) \| \w", README, re.MULTILINE)
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
 @pytest.mark.django_db(transaction=True)
-def test_every_metric_is_in_the_readme() -> None:
-    names = {
-        f"{family.name}_total" if family.type == "counter" else family.name
-        for family in LifecycleCollector().collect()
+def test_the_metrics_are_those_in_the_readme_with_their_types_and_labels() -> None:
+    request_id = scenes.opened()
+    services.withdraw_request(request_id, actor=services.SYSTEM, reason="no longer wanted")
+    page = Client().get("/metrics").content.decode()
+    families = [f for f in text_string_to_metric_families(page) if f.name.startswith("hitl_")]
+    found = {
+        f"{family.name}_total" if family.type == "counter" else family.name: (
+            family.type,
+            {label for sample in family.samples for label in sample.labels} - {"le"},
+        )
+        for family in families
     }
-    assert len(names) == 5
-    assert {name for name in names if f"| `{name}`" not in README} == set()
+    assert found == documented_metrics()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from django.db import connection
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -133,8 +132,3 @@ class LifecycleCollector(Collector):
         for risk in Risk:
             backlog.add_metric([risk], found.backlog[risk])
         yield backlog
-
-
-# What is computed from tables, whichever process is asked; further collectors register here.
-TABLES = CollectorRegistry()
-TABLES.register(LifecycleCollector())

@@ -34,9 +34,9 @@ def purge_runs(before: datetime, limit: int) -> int:
         Run.objects.filter(pk__in=purged).update(purged_at=ClockTimestamp())
     if purged:
         log.info(
-            "Retention took the checkpoints of %d runs that ended before %s, and the output of"
+            "Retention: deleted the checkpoints of %d runs ended before %s, emptied the output of"
             " %d actions.",
-            *(len(purged), before, emptied),
+            *(len(purged), before.date(), emptied),
         )
     return len(purged)
 

@@ -1,92 +1,26 @@
 """What is not kept for ever goes when it is old, and nothing else goes with it."""
 
-import json
-import logging
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import psycopg
 import pytest
-from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
-from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
-from redis import Redis
 
-from approvals import outbox, services, tasks
+from approvals import outbox, services
 from approvals.models import ApprovalRequest, AuditEntry, Delivery, InboundWebhook, Vote
-from hitl_project.celery import app
-from hitl_project.embedded import OWNER, Postgres
+from hitl_project.embedded import Postgres
 from tests.application_role import as_application
 from tests.approvals.channels import Notebook, fails
+from tests.approvals.long_ago import age, ended, kept, purge, tell, told, webhook
 from tests.approvals.pages import read, signed_in
-from tests.approvals.scenes import DOCS, at_once, cancel, manager, opened, unguarded, vote
+from tests.approvals.scenes import DOCS, cancel, manager, opened, vote
 from tests.hitl_project.test_settings import manage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 Channels = Mapping[str, Notebook]
-PURGES = ["approvals.services.purge_webhook_bodies", "agents.retention.purge_deliveries"]
 together = pytest.mark.django_db(transaction=True)
-
-
-def webhook(days: float = 100, **facts: Any) -> InboundWebhook:
-    """A message that came so many days ago."""
-    name = str(uuid4())
-    pk = services.record_webhook(
-        source="linear", delivery_id=name, body=b"body of " + name.encode()
-    )
-    assert pk is not None
-    services.finish_webhook(pk, outcome="ignored", reason="why", happened_at=outbox.clock())
-    received_at = outbox.clock() - timedelta(days=days)
-    InboundWebhook.objects.filter(pk=pk).update(received_at=received_at, **facts)
-    return InboundWebhook.objects.get(pk=pk)
-
-
-def kept() -> int:
-    """How many webhooks still have their bodies."""
-    return InboundWebhook.objects.exclude(body="").count()
-
-
-def tell(*names: str) -> None:
-    """Deliver whatever these channels are owed."""
-    for name in names:
-        while outbox.deliver_next(name):
-            pass
-
-
-def ended(days: float = 100, **facts: Any) -> UUID:
-    """A request that was approved, and told to everybody, so many days ago."""
-    request_id = opened(**facts)
-    vote(request_id)
-    tell("linear", "github", "chat", "workflow")
-    age(request_id, days)
-    return request_id
-
-
-def age(request_id: UUID, days: float) -> None:
-    """Let everything about a request have happened so many days earlier."""
-    unguarded(
-        "approval_requests",
-        "request_is_guarded",
-        "UPDATE approval_requests SET created_at = created_at - make_interval(days => %s),"
-        " decided_at = decided_at - make_interval(days => %s) WHERE id = %s",
-        [days, days, request_id],
-    )
-    moved = outbox.clock() - timedelta(days=days)
-    Delivery.objects.filter(request=request_id).update(not_before=moved)
-
-
-def told(*request_ids: UUID) -> int:
-    """How many deliveries these requests still have."""
-    return Delivery.objects.filter(request__in=request_ids).count()
-
-
-def purge(**facts: Any) -> bool:
-    """One call of the verb, with time enough."""
-    return services.purge_old(seconds=60, **facts)
 
 
 # Webhooks
@@ -158,7 +92,7 @@ def test_all_deliveries_stay_while_one_is_owed_given_up_or_at_work(channels: Cha
     tell("linear", "chat")
     chat = Delivery.objects.filter(channel="chat")
     chat.filter(request=owed).update(gave_up_at=None)
-    chat.filter(request=at_work).update(gave_up_at=None, done=1, lease_token=uuid4())
+    chat.filter(request=at_work).update(gave_up_at=None, lease_token=uuid4())
     for request_id in (owed, given_up, at_work):
         age(request_id, 400)
     assert not purge()
@@ -191,129 +125,6 @@ def test_an_old_idempotency_key_gives_the_same_answer_for_ever() -> None:
     purge()
     again = services.open_request(**asked)
     assert (first.created, again.created, again.status) == (True, False, first.status)
-
-
-# How it goes about it
-
-
-def test_with_no_retention_everything_is_kept(settings: Settings) -> None:
-    settings.HITL_RETENTION_DAYS = 0
-    webhook(days=9000)
-    request_id = ended(days=9000)
-    assert not purge()
-    assert (kept(), told(request_id)) == (1, 2)
-
-
-def test_a_batch_is_no_larger_than_it_may_be_and_the_oldest_goes_first() -> None:
-    ages = [webhook(days=days).pk for days in (91, 95, 93)]
-    assert services.purge_webhook_bodies(outbox.clock(), 2) == 2
-    assert InboundWebhook.objects.exclude(body="").get().pk == ages[0]
-    requests = [ended(days=days) for days in (91, 95)]
-    assert services.purge_deliveries(outbox.clock(), 1, going=[]) == 2
-    assert [told(request_id) for request_id in requests] == [2, 0]
-
-
-def test_batches_follow_each_other_until_nothing_is_left() -> None:
-    for _ in range(5):
-        webhook()
-    requests = [ended() for _ in range(3)]
-    assert not purge(batch=2)
-    assert (kept(), told(*requests)) == (0, 0)
-
-
-def test_each_kind_has_its_turn_before_the_time_is_up(settings: Settings) -> None:
-    settings.HITL_PURGES = PURGES
-    webhook(), webhook()
-    request_id = ended()
-    assert services.purge_old(seconds=0, batch=1)
-    assert (kept(), told(request_id)) == (1, 2)
-    assert not purge(batch=1)
-    assert (kept(), told(request_id)) == (0, 0)
-
-
-def test_a_task_whose_time_is_up_goes_back_to_its_queue(
-    monkeypatch: pytest.MonkeyPatch, transactional_db: None
-) -> None:
-    queue: Redis = Redis.from_url(settings.REDIS_URL)
-    webhook(), webhook()
-    queue.delete("sweeps")
-    tasks.purge_old()
-    assert queue.llen("sweeps") == 0
-    webhook()
-    monkeypatch.setattr(tasks, "PURGE_SECONDS", -1.0)
-    tasks.purge_old()
-    messages = [json.loads(text)["headers"]["task"] for text in queue.lrange("sweeps", 0, -1)]
-    assert messages == ["approvals.tasks.purge_old"]
-    queue.delete("sweeps")
-
-
-def test_beat_asks_for_it_every_hour_on_the_queue_of_the_sweeps() -> None:
-    entry = app.conf.beat_schedule["purge-old"]
-    assert (entry["task"], entry["schedule"]) == (tasks.purge_old.name, 3600.0)
-    assert app.amqp.router.route({}, entry["task"])["queue"].name == "sweeps"
-
-
-def test_it_leaves_one_line_a_batch_and_no_audit_entry(caplog: pytest.LogCaptureFixture) -> None:
-    webhook(), webhook()
-    ended()
-    entries = AuditEntry.objects.count()
-    with caplog.at_level(logging.INFO):
-        purge()
-        lines = [record.getMessage() for record in caplog.records if record.name.endswith("tion")]
-        purge()
-    assert [line.split(" from ")[0].split(" that ")[0] for line in lines] == [
-        "Retention emptied the bodies of 2 webhooks",
-        "Retention deleted 2 deliveries of 1 requests",
-    ]
-    assert [record for record in caplog.records if record.name.endswith("tion")][2:] == []
-    assert AuditEntry.objects.count() == entries
-
-
-@together
-def test_two_at_once_share_the_work() -> None:
-    for _ in range(20):
-        webhook()
-    requests = [ended() for _ in range(6)]
-    assert at_once(*[lambda: purge(batch=2)] * 3) == [False, False, False]
-    assert (kept(), told(*requests)) == (0, 0)
-
-
-@together
-def test_what_somebody_holds_is_left_for_another_time(postgres_server: Postgres) -> None:
-    held, free = webhook(), webhook()
-    decided, other = ended(), ended()
-    address = postgres_server.url(OWNER, str(connection.settings_dict["NAME"]))
-    with psycopg.connect(address) as somebody:
-        somebody.execute(
-            "SELECT 1 FROM approvals_inboundwebhook WHERE id = %s FOR UPDATE", [held.pk]
-        )
-        somebody.execute(
-            "SELECT 1 FROM approval_requests WHERE id = %s FOR NO KEY UPDATE", [decided]
-        )
-        purge()
-        assert set(InboundWebhook.objects.filter(body="")) == {free}
-        assert (told(decided), told(other)) == (2, 0)
-    purge()
-    assert (kept(), told(decided)) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("look", "index"),
-    [
-        (lambda: services.purge_webhook_bodies(outbox.clock(), 9), "idx_webhook_body"),
-        (lambda: services.purge_deliveries(outbox.clock(), 9, going=["x"]), "idx_delivery_told"),
-    ],
-)
-def test_an_idle_look_reads_only_the_index_of_what_is_left(
-    look: Callable[[], int], index: str
-) -> None:
-    with CaptureQueriesContext(connection) as asked:
-        assert look() == 0
-    statement = next(q["sql"] for q in asked if index.split("_")[1] in q["sql"])
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {statement}")
-        assert index in "\n".join(line for (line,) in cursor.fetchall())
 
 
 # Who may

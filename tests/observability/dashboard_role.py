@@ -1,0 +1,69 @@
+"""The role that `create_dashboard_role` makes, as a dashboard connects with it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from django.db import connection
+from psycopg import sql
+
+from hitl_project.embedded import APP, SUPERUSER, Postgres
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SITE = "https://gate.example.org"
+
+
+def create(
+    postgres: Postgres, *arguments: str, owner_url: str = "", **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process of its own on the test database, by default as superuser."""
+    name = str(connection.settings_dict["NAME"])
+    given = {
+        "DATABASE_URL": postgres.url(APP, name),
+        "DATABASE_OWNER_URL": owner_url or postgres.url(SUPERUSER, name),
+        "HITL_PUBLIC_URL": SITE,
+    }
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "manage.py", "create_dashboard_role", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **given, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def url(postgres: Postgres, name: str, password: str) -> str:
+    """The address of the test database for this role."""
+    host = quote(str(connection.settings_dict["HOST"]), safe="")
+    database = connection.settings_dict["NAME"]
+    return f"postgresql://{name}:{quote(password, safe='')}@/{database}?host={host}"
+
+
+def drop(postgres: Postgres, name: str) -> None:
+    """Remove the role and what it was granted, if it is there, and what the command noted."""
+    database = str(connection.settings_dict["NAME"])
+    role = sql.Identifier(name)
+    with psycopg.connect(postgres.url(SUPERUSER, database), autocommit=True) as administration:
+        found = administration.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
+        if found.fetchone() is not None:
+            administration.execute(sql.SQL("DROP OWNED BY {}").format(role))
+            administration.execute(sql.SQL("DROP ROLE {}").format(role))
+        administration.execute("DELETE FROM approvals_site")
+
+
+@contextmanager
+def dashboard_role(postgres: Postgres, name: str = "grafana_reader") -> Iterator[str]:
+    """Make the role, yield its address, and remove it."""
+    try:
+        made = create(postgres, name)
+        assert made.returncode == 0, made.stderr
+        yield url(postgres, name, made.stdout.strip())
+    finally:
+        drop(postgres, name)

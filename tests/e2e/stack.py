@@ -76,7 +76,7 @@ class Stack:
         self.database = database
         self.redis = RedisServer(folder)
         self.webhook_secret = secrets.token_urlsafe(32)
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -241,7 +241,8 @@ class Stack:
         return Gate(gate_of(self.data_dir, name))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port

@@ -1,0 +1,246 @@
+"""A real Prometheus and a real Alertmanager, and a past that is written into the former."""
+
+import json
+import math
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self
+
+import httpx
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from hitl_project import children
+from tests.e2e.stack import free_port, soon
+from tests.tools import require_tool
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "config" / "prometheus"
+ALERTS = CONFIG / "alerts" / "hitl-metrics.yml"
+RULES = CONFIG / "rules" / "hitl-recording.yml"
+JOB = "hitl-gateway"
+STEP_SECONDS = 15
+
+Labels = frozenset[tuple[str, str]]
+
+
+class Past:
+    """Scrapes of the running gateway at moments of our choice, as OpenMetrics."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def scrape(self, urls: Iterable[str], moments: Iterable[float]) -> None:
+        """Read every instance's `/metrics` once and note what it says at each of the moments."""
+        pages = {url.removeprefix("http://"): _samples(url) for url in urls}
+        for moment in moments:
+            for instance, samples in pages.items():
+                mine = {"job": JOB, "instance": instance}
+                self._note("up", mine, 1, moment)
+                for name, labels, value in samples:
+                    self._note(name, {**labels, **mine}, value, moment)
+
+    def _note(self, name: str, labels: Mapping[str, str], value: float, moment: float) -> None:
+        pairs = ",".join(f"{key}={json.dumps(text)}" for key, text in labels.items())
+        self._lines.append(f"{name}{{{pairs}}} {value} {moment:.3f}")
+
+    def write(self, folder: Path, data: Path) -> None:
+        """Make blocks of Prometheus's storage of everything that was noted."""
+        promtool = require_promtool()
+        page = folder / "past.om"
+        page.write_text("\n".join([*self._lines, "# EOF", ""]))
+        _run([promtool, "tsdb", "create-blocks-from", "openmetrics", str(page), str(data)])
+
+
+def _samples(url: str) -> list[tuple[str, dict[str, str], float]]:
+    page = httpx.get(f"{url}/metrics", trust_env=False).raise_for_status().text
+    return [
+        (sample.name, sample.labels, sample.value)
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name.startswith("hitl_")
+    ]
+
+
+@dataclass
+class Prometheus:
+    """One server on a port of its own; it ends with `stop`, which tests must call."""
+
+    url: str
+    process: "subprocess.Popen[bytes]" = field(repr=False)
+    http: httpx.Client = field(repr=False)
+
+    @classmethod
+    def start(cls, folder: Path, config: Mapping[str, Any]) -> Self:
+        """Start over the data in `folder/data` and wait until it answers."""
+        program = require_tool("prometheus", "on Debian and Ubuntu `apt-get install prometheus`")
+        file = folder / "prometheus.yml"
+        file.write_text(yaml.safe_dump(dict(config)))
+        port = free_port()
+        process = children.spawn(
+            [
+                program,
+                f"--config.file={file}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--storage.tsdb.retention.time=30d",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            log=folder / "prometheus.log",
+        )
+        url = f"http://127.0.0.1:{port}"
+        server = cls(url, process, httpx.Client(base_url=url, trust_env=False, timeout=30.0))
+        soon(server._ready, f"Prometheus is ready; see {folder}")
+        return server
+
+    def _ready(self) -> bool:
+        return _answers(self.process, self.http, "/-/ready")
+
+    def query(self, expression: str, moment: float | None = None) -> dict[Labels, float]:
+        """What an expression gives at a moment, by labels; NaN is left out."""
+        parameters: dict[str, str | float] = {"query": expression}
+        if moment is not None:
+            parameters["time"] = moment
+        data = self._ask("/api/v1/query", parameters)
+        if data["resultType"] == "scalar":
+            return {frozenset(): float(data["result"][1])}
+        found = {
+            frozenset((key, text) for key, text in series["metric"].items() if key != "__name__"): (
+                float(series["value"][1])
+            )
+            for series in data["result"]
+        }
+        return {labels: value for labels, value in found.items() if not math.isnan(value)}
+
+    def query_range(
+        self, expression: str, start: float, end: float, step_seconds: float
+    ) -> list[dict[str, Any]]:
+        """The series of an expression over a time, as Grafana asks for them."""
+        parameters: dict[str, str | float] = {
+            "query": expression,
+            "start": start,
+            "end": end,
+            "step": step_seconds,
+        }
+        found: list[dict[str, Any]] = self._ask("/api/v1/query_range", parameters)["result"]
+        return found
+
+    def alerts(self, name: str) -> list[dict[str, Any]]:
+        """The pending and firing alerts of one rule."""
+        found = self._ask("/api/v1/alerts", {})["alerts"]
+        return [alert for alert in found if alert["labels"]["alertname"] == name]
+
+    def _ask(self, path: str, parameters: Mapping[str, str | float]) -> Any:
+        answer = self.http.get(path, params=dict(parameters)).json()
+        assert answer["status"] == "success", (answer, parameters)
+        return answer["data"]
+
+    def stop(self) -> None:
+        """End the server."""
+        self.http.close()
+        _end(self.process)
+
+
+@dataclass
+class Alertmanager:
+    """One server, and what it has told its receiver; it ends with `stop`."""
+
+    url: str
+    process: "subprocess.Popen[bytes]" = field(repr=False)
+    http: httpx.Client = field(repr=False)
+    receiver: ThreadingHTTPServer = field(repr=False)
+    told: list[dict[str, Any]]
+
+    @classmethod
+    def start(cls, folder: Path, config: Callable[[str], Mapping[str, Any]]) -> Self:
+        """Start with the configuration for the address of a receiver, and wait for it."""
+        program = require_tool(
+            "prometheus-alertmanager",
+            "on Debian and Ubuntu `apt-get install prometheus-alertmanager`",
+        )
+        told: list[dict[str, Any]] = []
+        receiver = _receive(told)
+        address = f"http://127.0.0.1:{receiver.server_address[1]}/"
+        file = folder / "alertmanager.yml"
+        file.write_text(yaml.safe_dump(dict(config(address))))
+        port = free_port()
+        process = children.spawn(
+            [
+                program,
+                f"--config.file={file}",
+                f"--storage.path={folder / 'alertmanager'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--cluster.listen-address=",
+            ],
+            log=folder / "alertmanager.log",
+        )
+        url = f"http://127.0.0.1:{port}"
+        client = httpx.Client(base_url=url, trust_env=False, timeout=30.0)
+        server = cls(url, process, client, receiver, told)
+        soon(server._ready, f"Alertmanager is ready; see {folder}")
+        return server
+
+    def _ready(self) -> bool:
+        return _answers(self.process, self.http, "/-/ready")
+
+    def active(self, name: str) -> list[dict[str, Any]]:
+        """The alerts of one rule that it holds."""
+        alerts: list[dict[str, Any]] = self.http.get("/api/v2/alerts").raise_for_status().json()
+        return [alert for alert in alerts if alert["labels"]["alertname"] == name]
+
+    def stop(self) -> None:
+        """End the server and its receiver."""
+        self.http.close()
+        _end(self.process)
+        self.receiver.shutdown()
+        self.receiver.server_close()
+
+
+def require_promtool() -> str:
+    """The path of promtool, or a skipped test."""
+    return require_tool("promtool", "on Debian and Ubuntu `apt-get install prometheus`")
+
+
+def record_rules(prometheus: Prometheus, data: Path, start: float, end: float) -> None:
+    """Compute the recording rules over the past; a server that is started later sees them."""
+    command = [require_promtool(), "tsdb", "create-blocks-from", "rules"]
+    command += [f"--start={start:.0f}", f"--end={end:.0f}", f"--url={prometheus.url}"]
+    command += [f"--output-dir={data}", f"--eval-interval={STEP_SECONDS}s", str(RULES)]
+    _run(command)
+
+
+def _receive(told: list[dict[str, Any]]) -> ThreadingHTTPServer:
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            told.append(json.loads(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _answers(process: "subprocess.Popen[bytes]", client: httpx.Client, path: str) -> bool:
+    assert process.poll() is None, "The server ended; its log says why."
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    process.wait(20)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stdout + done.stderr

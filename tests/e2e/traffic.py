@@ -1,0 +1,87 @@
+"""Hundreds of requests that open, are decided, expire or wait, on two web servers at once."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import cycle
+from threading import Lock
+from typing import Any
+
+import httpx
+
+from tests.e2e.gateway import Gateway, new_label
+
+# What is asked for, and how often; nothing here needs two people.
+KINDS: Sequence[tuple[str, str, str, str]] = (
+    ("cicd", "deploy", "production", "critical"),
+    ("cicd", "rollback", "production", "high"),
+    ("infrastructure", "terraform_apply", "staging", "high"),
+    ("infrastructure", "db_migrate", "staging", "medium"),
+    ("feature_dev", "db_migrate", "production", "high"),
+    ("night-shift", "db_migrate", "development", "medium"),
+)
+ENDS = ("approved",) * 9 + ("rejected",) * 4 + ("cancelled",) * 2 + ("expired",) * 2
+WAITING = ("pending",) * 3
+WORKERS = 4
+
+
+@dataclass
+class Traffic:
+    """What programs and people do, through whichever web server comes next."""
+
+    gateway: Gateway
+    urls: Sequence[str]
+    requests: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._clients = cycle(
+            [httpx.Client(base_url=url, trust_env=False, timeout=30.0) for url in self.urls]
+        )
+        self._lock = Lock()
+
+    def call(self, who: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Call the API of the next web server; fails unless it agrees."""
+        with self._lock:
+            client = next(self._clients)
+        headers = {"Authorization": f"Bearer {self.gateway.token(who)}"}
+        answer = client.post(f"/api{path}", json=body, headers=headers)
+        assert answer.is_success, answer.text
+        return dict(answer.json())
+
+    def open(self, agent: str, operation: str, environment: str) -> str:
+        """Open a request as an agent that runs elsewhere; its id."""
+        name = new_label()
+        task = {"operation": operation, "environment": environment}
+        body = {"workflow_id": name, "thread_id": name, "agent_name": agent, "task": task}
+        request_id = str(self.call("rosa", "/approvals", body)["request_id"])
+        self.requests[request_id] = "pending"
+        return request_id
+
+    def end(self, request_id: str, how: str) -> None:
+        """Decide or cancel a request; what is to expire is left to the sweep."""
+        if how == "approved":
+            self.call("ben", f"/approvals/{request_id}/approve", {"comment": "Go."})
+        elif how == "rejected":
+            self.call("ben", f"/approvals/{request_id}/reject", {"reason": "Not now."})
+        elif how == "cancelled":
+            self.call("rosa", f"/approvals/{request_id}/cancel", {"reason": "No longer."})
+        self.requests[request_id] = how
+
+    def live(self, number: int, seed: int, midway: Callable[[], None]) -> Counter[str]:
+        """Lead so many lives at once, doing `midway` in between; how many ended in which way."""
+        chance = random.Random(seed)  # noqa: S311 - a repeatable mixture
+        lives = [(chance.choice(KINDS), chance.choice(ENDS + WAITING)) for _ in range(number)]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            first = [pool.submit(self._live, kind, how) for kind, how in lives[: number // 2]]
+            midway()
+            rest = [pool.submit(self._live, kind, how) for kind, how in lives[number // 2 :]]
+            for life in (*first, *rest):
+                life.result()
+        return Counter(how for _, how in lives)
+
+    def _live(self, kind: tuple[str, str, str, str], how: str) -> None:
+        agent, operation, environment, _ = kind
+        # `brief` is the operation whose requests expire within two seconds.
+        self.end(self.open(agent, "brief" if how == "expired" else operation, environment), how)

@@ -13,6 +13,7 @@ from functools import partial
 
 from hitl_project import children
 from hitl_project.embedded import EmbeddedServerError, Postgres, RedisServer
+from hitl_project.local_prometheus import find_program, prometheus
 from hitl_project.local_site import HOST, ROOT, Site, is_free, read_site
 from hitl_project.supervisor import Spec, StartFailedError, Supervisor, run_until_stopped
 
@@ -24,6 +25,9 @@ WORKERS = {"runs": 4, "channels": 2, "sweeps": 1}
 
 def run(site: Site, supervisor: Supervisor, say: Callable[[str], None]) -> None:
     """Start everything in order, say when it is ready, and keep it running."""
+    if site.prometheus_port is not None:
+        # Missing, it is missed before anything has started.
+        find_program()
     say(f"Starting PostgreSQL and Redis in {site.data_dir}")
     database_url, owner_url = _start_postgres(site, supervisor)
     environment = site.environment(database_url, _start_redis(site, supervisor))
@@ -39,11 +43,15 @@ def run(site: Site, supervisor: Supervisor, say: Callable[[str], None]) -> None:
     supervisor.start(_command(site, environment, "beat", "beat"))
     web = ("web", "--host", HOST, "--port", str(site.port))
     supervisor.start(_command(site, environment, "web", *web))
+    if site.prometheus_port is not None:
+        supervisor.start(prometheus(site, site.prometheus_port, environment))
     # Beside them, because it needs none of them, and each takes seconds to import its libraries.
     demo = _Once(site, environment, "load_demo") if site.demo else None
     supervisor.run(until=_ReadyCheck(site).passed)
     shown = demo.printed(supervisor) if demo is not None else ""
     say(f"Ready: http://{HOST}:{site.port}\n{shown}".rstrip())
+    if site.prometheus_port is not None:
+        say(f"Prometheus: http://{HOST}:{site.prometheus_port}/alerts")
     say(
         f"Logs are in {site.data_dir}/logs. For commands in another terminal:"
         f" . {shlex.quote(str(site.data_dir / 'environment'))}\nCtrl-C stops everything."

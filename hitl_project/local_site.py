@@ -18,11 +18,15 @@ LOG_BYTES = 5_000_000
 
 @dataclass(frozen=True)
 class Site:
-    """Where everything is: the data folder, the two ports, and what the caller's shell exported."""
+    """Where everything is: the data folder, the ports, and what the caller's shell exported.
+
+    `prometheus_port` is None where nobody asked for Prometheus.
+    """
 
     data_dir: Path
     port: int
     sandbox_port: int
+    prometheus_port: int | None
     demo: bool
     given: Mapping[str, str]
 
@@ -96,11 +100,11 @@ def read_site(given: Mapping[str, str]) -> Site:
 
     Raises StartFailedError with a sentence for a value that does not fit or a port in use.
     """
-    port, demo = given.get("PORT") or "8000", given.get("HITL_DEMO") or "1"
+    port = given.get("PORT") or "8000"
+    demo = _flag("HITL_DEMO", given.get("HITL_DEMO") or "1")
+    prometheus = _flag("HITL_PROMETHEUS", given.get("HITL_PROMETHEUS") or "0")
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise StartFailedError(f"PORT must be a number from 1 to 65535, not {port!r}.")
-    if demo not in {"0", "1"}:
-        raise StartFailedError(f"HITL_DEMO must be 0 or 1, not {demo!r}.")
     if not is_free(int(port)):
         raise StartFailedError(
             f"Port {port} is in use by another program: stop that one, or set PORT to a free one,"
@@ -110,7 +114,12 @@ def read_site(given: Mapping[str, str]) -> Site:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
     take_lock(data_dir / "up.lock", 0)
-    return Site(data_dir, int(port), _sandbox_port(data_dir, int(port)), demo == "1", given)
+    sandbox_port = _kept_port(data_dir / "sandbox-port", {int(port)}, "the sandbox")
+    prometheus_port = None
+    if prometheus:
+        taken = {int(port), sandbox_port}
+        prometheus_port = _kept_port(data_dir / "prometheus-port", taken, "Prometheus")
+    return Site(data_dir, int(port), sandbox_port, prometheus_port, demo, given)
 
 
 def is_free(port: int) -> bool:
@@ -123,13 +132,22 @@ def is_free(port: int) -> bool:
         return True
 
 
-def _sandbox_port(data_dir: Path, port: int) -> int:
-    """Return the same port as before if it is free, because issues keep their address."""
-    kept = data_dir / "sandbox-port"
+def _flag(name: str, value: str) -> bool:
+    if value not in {"0", "1"}:
+        raise StartFailedError(f"{name} must be 0 or 1, not {value!r}.")
+    return value == "1"
+
+
+def _kept_port(kept: Path, taken: set[int], whose: str) -> int:
+    """Return the same port as before if it is free, because issues and bookmarks keep an address.
+
+    Else the first free one above those taken; StartFailedError where none is near.
+    """
+    last = max(taken)
     candidates = [int(kept.read_text())] if kept.exists() else []
-    candidates += range(port + 1, min(port + 100, 65536))
+    candidates += range(last + 1, min(last + 100, 65536))
     for candidate in candidates:
-        if candidate != port and is_free(candidate):
+        if candidate not in taken and is_free(candidate):
             kept.write_text(str(candidate))
             return candidate
-    raise StartFailedError(f"No port near {port} is free for the sandbox: set PORT to another one.")
+    raise StartFailedError(f"No port near {last} is free for {whose}: set PORT to another one.")

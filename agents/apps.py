@@ -11,7 +11,10 @@ class AgentsConfig(AppConfig):
     def ready(self) -> None:
         """Refuse to start with a configuration that does not fit."""
         from agents.operations import load_operations  # noqa: PLC0415 - needs the loaded settings
+        from agents.roster import AGENTS  # noqa: PLC0415
         from agents.templates import workflow_templates  # noqa: PLC0415
+        from approvals.metrics import know_agents  # noqa: PLC0415
 
         load_operations()
         workflow_templates()
+        know_agents(AGENTS)

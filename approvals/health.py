@@ -1,7 +1,9 @@
 """`/healthz`, `/readyz` and `/metrics`, for whoever looks after the gateway."""
 
+import hmac
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import psycopg
 from django.conf import settings
@@ -22,7 +24,7 @@ from redis.retry import Retry
 
 from approvals import outbox
 from approvals.core.events import WORKFLOW
-from approvals.metrics import TABLES
+from approvals.metrics import scrape
 from approvals.selectors.health import heartbeats
 
 PATIENCE_SECONDS = 2
@@ -55,7 +57,9 @@ def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Every metric, as text or, where it is asked for, as OpenMetrics."""
+    """Every metric, as text or, where it is asked for, as OpenMetrics, to whoever may read it."""
+    if (refusal := _refusal(request)) is not None:
+        return refusal
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(_Everything()), content_type=content_type)
 
@@ -65,7 +69,37 @@ class _Everything(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from _processes().collect()
-        yield from TABLES.collect()
+        yield from scrape()
+
+
+def _refusal(request: HttpRequest) -> HttpResponse | None:
+    """What to answer whoever may not read the metrics; asks the database nothing."""
+    tokens, networks = settings.HITL_METRICS_TOKENS, settings.HITL_METRICS_NETWORKS
+    if not tokens and not networks:
+        return None
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    # Every token is compared, whatever the first said: how long it takes tells nothing.
+    matches = [hmac.compare_digest(given.strip().encode(), token.encode()) for token in tokens]
+    if scheme.lower() == "bearer" and any(matches):
+        return None
+    if _comes_from(request.META.get("REMOTE_ADDR") or "", networks):
+        return None
+    text = "Metrics are only for those with a token or from a network that the gateway knows.\n"
+    refusal = HttpResponse(text, content_type="text/plain", status=401 if tokens else 403)
+    if tokens:
+        refusal["WWW-Authenticate"] = 'Bearer realm="metrics"'
+    return refusal
+
+
+def _comes_from(text: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        # Such as of a Unix socket, which has none.
+        return False
+    # What listens on both kinds of addresses shows IPv4 ones as parts of IPv6.
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any(address in network or (mapped and mapped in network) for network in networks)
 
 
 def _processes() -> CollectorRegistry:

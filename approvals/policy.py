@@ -139,6 +139,12 @@ def current_rules() -> RuleSet:
     return load_rules(settings.HITL_CONFIG_DIR / "hitl" / "risk-assessment-rules.yaml")
 
 
+def literal_environments() -> tuple[str, ...]:
+    """The environments that the rules name in full, without a pattern, in the rules' order."""
+    named = [v for rule in current_rules().rules for v in rule.conditions.get("environment", ())]
+    return tuple(dict.fromkeys(v.strip() for v in named if v.strip() and not set(v) & set("*?")))
+
+
 def _current_policies() -> _PoliciesFile:
     return load_policies(settings.HITL_CONFIG_DIR / "hitl" / "approval-policies.yaml")
 

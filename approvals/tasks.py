@@ -4,12 +4,13 @@ import time
 
 from celery import shared_task
 
-from approvals import outbox, services
+from approvals import metrics, outbox, services
 
 # A worker goes back to its queue now and then, so that no channel keeps it for itself.
 SHIFT_SECONDS = 20.0
 # The queue of the deadlines, so they wait no longer than this.
 PURGE_SECONDS = 2.0
+ROLL_UP_SECONDS = 2.0
 
 
 @shared_task
@@ -46,3 +47,10 @@ def purge_old() -> None:
     """Take what retention no longer keeps; goes back to the queue while something is left."""
     if services.purge_old(seconds=PURGE_SECONDS):
         outbox.hint_task("approvals.tasks.purge_old", "sweeps")
+
+
+@shared_task
+def roll_up_metrics() -> None:
+    """Add up what scrapes need not read again; goes back to the queue while something is left."""
+    if metrics.roll_up(seconds=ROLL_UP_SECONDS):
+        outbox.hint_task("approvals.tasks.roll_up_metrics", "sweeps")

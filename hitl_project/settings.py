@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import sys
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +42,26 @@ def _retention_days(text: str) -> int:
     raise ImproperlyConfigured(
         f"HITL_RETENTION_DAYS must be 0, to keep everything, or from 7 to 36500, not {text!r}."
     )
+
+
+def _metrics_tokens(tokens: list[str]) -> list[str]:
+    if len(tokens) > 2:
+        raise ImproperlyConfigured("HITL_METRICS_TOKEN takes at most two tokens, while rotating.")
+    for token in tokens:
+        if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):
+            raise ImproperlyConfigured(
+                "HITL_METRICS_TOKEN may hold letters, digits and ._~+/- only, with = at the end."
+            )
+    return tokens
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"HITL_METRICS_NETWORKS must hold networks such as 10.0.0.0/8, not {text!r}: {error}."
+        ) from error
 
 
 def _database(url: str) -> dict[str, object]:
@@ -115,6 +137,10 @@ HITL_PURGES = [
     "agents.retention.purge_runs",
     "agents.retention.purge_deliveries",
 ]
+
+# Who may read /metrics: whoever has a token or comes from a network; with neither set, everybody.
+HITL_METRICS_TOKENS = _metrics_tokens(_names("HITL_METRICS_TOKEN"))
+HITL_METRICS_NETWORKS = [_network(text) for text in _names("HITL_METRICS_NETWORKS")]
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -270,6 +296,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "integrations.tasks.reconcile_linear",
         "schedule": 120.0,
         "options": {"expires": 100},
+    },
+    "roll-up-metrics": {
+        "task": "approvals.tasks.roll_up_metrics",
+        "schedule": 60.0,
+        "options": {"expires": 50},
     },
     # Often, because an idle look costs nothing and a daily tick may fall into a restart.
     "purge-old": {

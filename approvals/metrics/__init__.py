@@ -4,9 +4,16 @@ So it is exact across processes, survives restarts, and counts nothing that was 
 packages add theirs with `TABLES.register(collector)`.
 """
 
-from approvals.metrics.lifecycle import BUCKETS_SECONDS, LifecycleCollector
-from approvals.metrics.registry import TABLES
+from approvals.metrics.gauges import BuildCollector, DeliveryCollector, HeartbeatCollector
+from approvals.metrics.labels import know_agents
+from approvals.metrics.latency import BUCKETS_SECONDS
+from approvals.metrics.lifecycle import LifecycleCollector
+from approvals.metrics.registry import TABLES, scrape
+from approvals.metrics.rollup import roll_up
 
-__all__ = ["BUCKETS_SECONDS", "TABLES", "LifecycleCollector"]
+__all__ = ["BUCKETS_SECONDS", "TABLES", "know_agents", "roll_up", "scrape"]
 
 TABLES.register(LifecycleCollector())
+TABLES.register(DeliveryCollector())
+TABLES.register(HeartbeatCollector())
+TABLES.register(BuildCollector())

@@ -134,13 +134,19 @@ def test_what_was_rolled_back_is_not_counted(api: Api, people: People) -> None:
     assert total(scrape(), "requests_created_total") == 1
 
 
-def test_a_scrape_is_one_statement_however_many_requests_there_are(
-    api: Api, people: People
-) -> None:
+def test_a_scrape_asks_as_often_however_many_requests_there_are(api: Api, people: People) -> None:
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            scrape()
+        return len(queries)
+
     api.open(people.agent)
-    with CaptureQueriesContext(connection) as queries:
-        scrape()
-    assert len(queries) == 1
+    scrape()
+    once = statements()
+    for number in range(10):
+        api.open(people.agent, agent_name=f"agent-{number % 3}")
+    scrape()
+    assert statements() == once
 
 
 def test_openmetrics_is_served_where_it_is_asked_for(api: Api, people: People) -> None:

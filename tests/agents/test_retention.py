@@ -177,6 +177,17 @@ def test_a_thread_that_somebody_holds_is_left_for_another_time(
     assert rows(held) == [0, 0, 0]
 
 
+def test_a_run_whose_row_somebody_holds_is_not_waited_for(
+    worker: Worker, postgres_server: Postgres
+) -> None:
+    held, free = ended(worker), ended(worker)
+    address = postgres_server.url(OWNER, str(connection.settings_dict["NAME"]))
+    with psycopg.connect(address) as other:
+        other.execute("SELECT 1 FROM agents_run WHERE id = %s FOR NO KEY UPDATE", [held.pk])
+        assert purge_everything() == 1
+    assert (min(rows(held)) > 0, rows(free)) == (True, [0, 0, 0])
+
+
 def test_a_batch_takes_so_many_runs_the_oldest_first_and_none_twice(worker: Worker) -> None:
     runs = [ended(worker, days=days) for days in (91, 95, 93)]
     counts = [retention.purge_runs(outbox.clock(), 2) for _ in range(3)]

@@ -1,6 +1,6 @@
 """Webhooks and requests that lie back some days, and what retention left of them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -64,3 +64,26 @@ def told(*request_ids: UUID) -> int:
 def purge(**facts: Any) -> bool:
     """One call of the verb, with time enough."""
     return services.purge_old(seconds=60, **facts)
+
+
+# Two kinds of things for retention to take from, and what it took in which order.
+drawer: list[str] = []
+taken: list[str] = []
+
+
+def spoons(before: datetime, limit: int) -> int:
+    """Take one spoon out of the drawer."""
+    return _take("spoon")
+
+
+def forks(before: datetime, limit: int) -> int:
+    """Take one fork out of the drawer."""
+    return _take("fork")
+
+
+def _take(name: str) -> int:
+    if name not in drawer:
+        return 0
+    drawer.remove(name)
+    taken.append(name)
+    return 1

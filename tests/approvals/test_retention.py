@@ -99,6 +99,37 @@ def test_all_deliveries_stay_while_one_is_owed_given_up_or_at_work(channels: Cha
     assert [told(request_id) for request_id in (owed, given_up, at_work)] == [2, 2, 2]
 
 
+def test_one_that_has_to_stay_does_not_keep_those_behind_it(channels: Channels) -> None:
+    channels["chat"].answer = fails(permanent=True)
+    stuck = ended(days=95)
+    channels["chat"].answer = channels["linear"].answer
+    free = ended(days=91)
+    assert not purge(batch=1)
+    assert (told(stuck), told(free)) == (2, 0)
+
+
+def test_what_is_owed_in_the_last_moment_keeps_all_of_the_request() -> None:
+    request_id = ended()
+
+    def nudge_first(execute: Any, sql: str, *rest: Any) -> Any:
+        if "FOR NO KEY UPDATE" in sql:
+            outbox.nudge(request_id, "chat")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(nudge_first):
+        assert services.purge_deliveries(outbox.clock(), 10, going=[]) == 0
+    assert told(request_id) == 2
+
+
+def test_what_was_retried_lately_stays_as_long_again() -> None:
+    request_id = ended()
+    outbox.nudge(request_id, "chat")
+    tell("chat")
+    Delivery.objects.filter(request=request_id, channel="linear").delete()
+    assert not purge()
+    assert told(request_id) == 1
+
+
 def test_a_request_of_a_run_that_still_goes_on_keeps_its_deliveries() -> None:
     going, over = ended(thread_id="going", interrupt_id="i"), ended(interrupt_id="i")
     assert services.purge_deliveries(outbox.clock(), 10, going={"going"}) == 3

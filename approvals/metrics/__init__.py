@@ -10,6 +10,7 @@ from approvals.metrics.latency import BUCKETS_SECONDS
 from approvals.metrics.lifecycle import LifecycleCollector
 from approvals.metrics.registry import TABLES, scrape
 from approvals.metrics.rollup import roll_up
+from approvals.metrics.tallies import TallyCollector
 
 __all__ = ["BUCKETS_SECONDS", "TABLES", "know_agents", "roll_up", "scrape"]
 
@@ -17,3 +18,4 @@ TABLES.register(LifecycleCollector())
 TABLES.register(DeliveryCollector())
 TABLES.register(HeartbeatCollector())
 TABLES.register(BuildCollector())
+TABLES.register(TallyCollector())

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
-from approvals import audit, outbox
+from approvals import audit, outbox, tally
 from approvals.actors import able
 from approvals.audit import SYSTEM, Fact
 from approvals.core import intake, lifecycle
@@ -236,6 +236,7 @@ def _refuse(
             outbox.owe([row.pk], EventName.VOTE_REFUSED)
     else:
         VoteRefusal.objects.filter(pk=counted.pk).update(times=F("times") + 1, last_at=now)
+    tally.count(tally.VOTES_REFUSED, refused.reason)
     if overdue or refused.reason is Reason.ALREADY_DECIDED:
         return _already(row)
     return NotAllowed(refused.sentence)

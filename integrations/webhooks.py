@@ -11,7 +11,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from approvals import actors, outbox, services
+from approvals import actors, outbox, services, tally
 from approvals.core.events import LINEAR, ChannelError
 from approvals.core.lifecycle import Status, Via
 from approvals.errors import AlreadyDecided, Refusal
@@ -62,12 +62,20 @@ def resume(request: HttpRequest) -> JsonResponse:
     try:
         message = read_message(body, linear_config())
     except Unreadable as fault:
-        return JsonResponse(_ignore(delivery_id, body, str(fault)).to_json())
+        with transaction.atomic():
+            answer = _counted(_ignore(delivery_id, body, str(fault)))
+        return JsonResponse(answer.to_json())
     # Asked before the transaction: no lock is held while Linear answers.
     gateway = _Identity.read() if message.word and message.person_id else _Identity()
     with transaction.atomic():
-        answer = _record(delivery_id, body, message, gateway)
+        answer = _counted(_record(delivery_id, body, message, gateway))
     return JsonResponse(answer.to_json())
+
+
+def _counted(answer: Answer) -> Answer:
+    """The answer, counted; what is not signed is not, since anybody could then write here."""
+    tally.count(tally.INBOUND_WEBHOOKS, LINEAR, answer.status)
+    return answer
 
 
 @dataclass(frozen=True)
@@ -112,11 +120,10 @@ def _signed(body: bytes, signature: str) -> bool:
 
 
 def _ignore(delivery_id: str, body: bytes, reason: str) -> Answer:
-    with transaction.atomic():
-        webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
-        if webhook_id is None:
-            return Answer("duplicate")
-        services.finish_webhook(webhook_id, outcome="ignored", reason=reason, request_id=None)
+    webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
+    if webhook_id is None:
+        return Answer("duplicate")
+    services.finish_webhook(webhook_id, outcome="ignored", reason=reason, request_id=None)
     return Answer("ignored", reason=reason)
 
 

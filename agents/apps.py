@@ -9,12 +9,14 @@ class AgentsConfig(AppConfig):
     name = "agents"
 
     def ready(self) -> None:
-        """Refuse to start with a configuration that does not fit."""
+        """Refuse to start with a configuration that does not fit; show what runs come to."""
+        from agents.metrics import RunCollector  # noqa: PLC0415 - names the tables
         from agents.operations import load_operations  # noqa: PLC0415 - needs the loaded settings
         from agents.roster import AGENTS  # noqa: PLC0415
         from agents.templates import workflow_templates  # noqa: PLC0415
-        from approvals.metrics import know_agents  # noqa: PLC0415
+        from approvals.metrics import TABLES, know_agents  # noqa: PLC0415
 
         load_operations()
         workflow_templates()
         know_agents(AGENTS)
+        TABLES.register(RunCollector())

@@ -10,10 +10,11 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from agents.actions import OutcomeUnknown, load_executor
+from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
 from agents.standing import go_on
-from approvals import outbox, services
+from approvals import outbox, services, tally
 from approvals.core.canonical import digest
 from approvals.core.events import EventName, Snapshot
 from approvals.core.lifecycle import Status
@@ -128,6 +129,7 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
         if not granted and (late := too_late(begin.request, now)):
             row.status, row.summary, row.lease_until = ExecutionStatus.HELD, late, None
             row.save()
+            tally.count(EXECUTIONS, row.status)
             return NeedsAttention(late)
         row.status = ExecutionStatus.STARTED
         row.attempts += 1
@@ -159,6 +161,7 @@ def _standing(row: Execution, now: datetime) -> Ended | NeedsAttention | None:
         " Look, then settle the run."
     )
     row.save(update_fields=["status", "summary"])
+    tally.count(EXECUTIONS, row.status)
     return NeedsAttention(row.summary)
 
 
@@ -179,9 +182,11 @@ def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any
     with transaction.atomic():
         run = Run.objects.select_for_update().get(pk=begin.run_id)
         held = Execution.objects.filter(pk=row.pk, claim_token=row.claim_token)
-        told = held.values_list("summary", flat=True).first()
+        stood = held.values("status", "summary").first()
         now = outbox.clock()
-        if not held.update(status=status, finished_at=now, claim_token=None, **facts):
+        if stood is None or not held.update(
+            status=status, finished_at=now, claim_token=None, **facts
+        ):
             log.warning("%s %s too late to count: %s", begin.key, status, facts["summary"])
             raise StillRunning("The action was taken over by another worker, or by a person.")
         _note(
@@ -189,11 +194,13 @@ def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any
             EventName.EXECUTION_FINISHED,
             {"status": status, "summary": facts["summary"], "attempt": row.attempts},
         )
-        waits_for_this = run.status == RunStatus.NEEDS_ATTENTION and run.attention == told
-        if waits_for_this and status != ExecutionStatus.UNKNOWN:
+        needs_this = run.status == RunStatus.NEEDS_ATTENTION and run.attention == stood["summary"]
+        if needs_this and status != ExecutionStatus.UNKNOWN:
             # What a person was asked is answered by the worker that knows. If it was thought dead
             # and the graph was left, somebody must enter it again.
             go_on(run, may_continue=not run.in_invocation)
+        if stood["status"] != status:
+            tally.count(EXECUTIONS, status)
 
 
 def _note(begin: _Begin, name: EventName, data: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import django.db
 import psycopg
+from django.db import transaction
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.types import Command, Interrupt, StateSnapshot
 
@@ -177,7 +178,7 @@ class _Thread:
         if self._ask(item).digest != request.digest:
             return "The workflow now asks for something else than what was decided."
         self._refuse_if_stale(request)
-        self._invoke(Command(resume={item.id: payloads.verdict(request)}))
+        self._invoke(Command(resume={item.id: payloads.verdict(request)}), answered=request)
         return ""
 
     def _refuse_if_stale(self, request: Snapshot) -> None:
@@ -196,13 +197,16 @@ class _Thread:
             for entry in timeline(self._run.pk)
         )
 
-    def _invoke(self, value: Any) -> None:
+    def _invoke(self, value: Any, *, answered: Snapshot | None = None) -> None:
         free = Run.objects.exclude(status__in=[*ENDED, RunStatus.NEEDS_ATTENTION])
-        entered = free.filter(pk=self._run.pk).update(
-            status=RunStatus.RUNNING, in_invocation=True, may_continue=False
-        )
-        if not entered:
-            raise _Overtaken
+        with transaction.atomic():
+            entered = free.filter(pk=self._run.pk).update(
+                status=RunStatus.RUNNING, in_invocation=True, may_continue=False
+            )
+            if not entered:
+                raise _Overtaken
+            if answered is not None:
+                outbox.note_resumed(answered)
         try:
             self._graph.invoke(value, self._config, durability="sync")
         except _DATABASE_ERRORS:

@@ -7,12 +7,13 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import shown_steps
 from agents.registry import BUILT_IN, graph_spec
 from agents.standing import cancel_pending, end, go_on, hint, locked
 from agents.templates import SINGLE_TASK, UnfitTask, single_step, workflow_templates
-from approvals import outbox, services
+from approvals import outbox, services, tally
 from approvals.actors import able
 from approvals.core import intake
 from approvals.core.canonical import digest
@@ -116,9 +117,10 @@ def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
     unsettled = Execution.objects.filter(run=run, status__in=_OPEN)
     now = outbox.clock()
     if outcome == "abandon":
-        unsettled.update(
+        abandoned = unsettled.update(
             status=ExecutionStatus.ABANDONED, summary=sentence, finished_at=now, claim_token=None
         )
+        tally.count(EXECUTIONS, ExecutionStatus.ABANDONED, times=abandoned)
         end(run, RunStatus.FAILED, {"outcome": "failed", "summary": sentence})
         cancel_pending(run, actor, sentence)
         return
@@ -126,6 +128,7 @@ def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
         settled = unsettled.update(
             status=ExecutionStatus.SUCCEEDED, summary=sentence, finished_at=now, claim_token=None
         )
+        tally.count(EXECUTIONS, ExecutionStatus.SUCCEEDED, times=settled)
         if not settled:
             end(run, RunStatus.COMPLETED, {"outcome": "completed", "summary": sentence})
             cancel_pending(run, actor, sentence)

@@ -8,8 +8,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
+from agents.metrics import RUNS_ENDED
 from agents.models import ENDED, Run, RunStatus
-from approvals import outbox, services
+from approvals import outbox, services, tally
 from approvals.core import intake
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Status
@@ -26,10 +27,11 @@ def locked(run_id: UUID) -> Run:
 
 
 def end(run: Run, status: RunStatus, result: Mapping[str, Any]) -> None:
-    """Give a locked run its last status and its result."""
+    """Give a locked run, which has not ended yet, its last status and its result."""
     run.status, run.result, run.ended_at = status, dict(result), outbox.clock()
     run.attention = ""
     run.save(update_fields=["status", "result", "ended_at", "attention"])
+    tally.count(RUNS_ENDED, status)
 
 
 def cancel_pending(run: Run, actor: Actor, reason: str) -> None:

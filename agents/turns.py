@@ -7,11 +7,12 @@ from uuid import UUID
 from django.db import transaction
 
 from agents import checkpoints, payloads, runtime
+from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
 from agents.standing import cancel_pending, end, locked, need_attention
-from approvals import outbox, services
+from approvals import outbox, services, tally
 from approvals.core.events import WORKFLOW, ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Actor, Status, Via
 from approvals.errors import AlreadyDecided, Refusal
@@ -110,6 +111,7 @@ def _flag_silent(row: Execution, holder: str) -> None:
     )
     row.save(update_fields=["status", "summary"])
     need_attention(row.run_id, row.summary)
+    tally.count(EXECUTIONS, row.status)
 
 
 def _capture(run: Run, position: runtime.Position) -> None:

@@ -15,7 +15,7 @@ from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest
 from django.utils.module_loading import import_string
 
-from approvals import audit
+from approvals import audit, tally
 from approvals.audit import SYSTEM, Fact
 from approvals.core.events import (
     GITHUB,
@@ -27,9 +27,11 @@ from approvals.core.events import (
     Event,
     EventName,
     Receipt,
+    Snapshot,
     concerned_channels,
 )
 from approvals.core.intake import harmless
+from approvals.core.lifecycle import Status
 from approvals.core.risk import Risk
 from approvals.models import (
     ApprovalRequest,
@@ -50,6 +52,9 @@ BUSY_SECONDS = 1.0
 MAX_ATTEMPTS = 110
 MAX_WAIT_SECONDS = 900.0
 MAX_PAUSE_SECONDS = 7200.0
+_RESUMED_AT = "resumed_at"
+# What was decided, if only by the deadline: nobody waits to hear that something was withdrawn.
+_VERDICTS = {Status.APPROVED, Status.REJECTED, Status.EXPIRED}
 
 Row = TypeVar("Row", bound=Owed)
 
@@ -224,6 +229,8 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
     with transaction.atomic():
         request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         now = clock()
+        # What a run's delivery remembers is what `note_resumed` wrote meanwhile.
+        memory = {} if row.channel == WORKFLOW else {"memory": dict(receipt.memory)}
         settled = settle(
             row,
             done=row.wanted,
@@ -233,8 +240,8 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
             gave_up_at=None,
             reference=receipt.reference,
             url=receipt.url,
-            memory=dict(receipt.memory),
             delivered_at=now,
+            **memory,
         )
         if not settled:
             return
@@ -279,6 +286,22 @@ def pause(channel: str, until_at: datetime) -> None:
         defaults={"until_at": Greatest("until_at", Value(until_at))},
         create_defaults={"until_at": until_at},
     )
+
+
+def note_resumed(request: Snapshot) -> None:
+    """Observe, once for each decided request, how long its run waited until it went on with that.
+
+    Call it in the transaction that notes that the run goes on. An action may take long and a crash
+    may follow, so the delivery, which is done only after both, remembers that it was counted.
+    """
+    if request.status not in _VERDICTS or request.decided_at is None:
+        return
+    now = clock()
+    rows = Delivery.objects.filter(request_id=request.id, channel=WORKFLOW)
+    first = rows.exclude(memory__has_key=_RESUMED_AT)
+    if first.update(memory={_RESUMED_AT: now.isoformat()}):
+        waited = now - request.decided_at
+        tally.observe(tally.DECISION_TO_RESUME, request.status, seconds=waited.total_seconds())
 
 
 def wake_thread(thread_id: str) -> None:

@@ -1,9 +1,10 @@
-"""One way to speak HTTP: timeouts, and every failure as a ChannelError with a sentence.
+"""One way to speak HTTP: timeouts, measures, and every failure as a ChannelError with a sentence.
 
 Nothing is repeated here: the outbox does that, and knows when.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 
 from approvals.core.events import ChannelError
+from integrations.metrics import Outcome, note_call
 
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 USER_AGENT = "hitl-gateway"
@@ -42,14 +44,48 @@ def open_client(
     )
 
 
-def send(
-    client: httpx.Client, method: str, url: str, *, party: str, **options: Any
-) -> httpx.Response:
-    """One request, answered with any status; `party` names the other side in errors.
+def outcome_of(response: httpx.Response) -> Outcome:
+    """What an answer's status says by itself."""
+    if response.is_success:
+        return Outcome.OK
+    if response.status_code == 429:
+        return Outcome.RATE_LIMITED
+    return Outcome.SERVER_ERROR if response.is_server_error else Outcome.ERROR
 
-    Raises Unreachable where nothing was sent and ReplyLost where the outcome is unknown; both are
-    transient ChannelErrors. An address that cannot be used at all is a permanent ChannelError.
+
+def send(
+    client: httpx.Client,
+    method: str,
+    url: str,
+    *,
+    party: str,
+    operation: str,
+    judge: Callable[[httpx.Response], Outcome] = outcome_of,
+    **options: Any,
+) -> httpx.Response:
+    """One request, answered with any status, and measured; not to be made in a transaction.
+
+    `party` names the other side in errors, `operation` what is asked of it in metrics, and `judge`
+    says how to count an answer. Raises Unreachable where nothing was sent and ReplyLost where the
+    outcome is unknown; both are transient ChannelErrors. An address that cannot be used at all is
+    a permanent ChannelError.
     """
+    started = time.perf_counter()
+    try:
+        response = _exchange(client, method, url, party, options)
+    except ChannelError as error:
+        seconds = time.perf_counter() - started
+        lost = isinstance(error, ReplyLost)
+        note_call(party, operation, Outcome.NO_REPLY if lost else Outcome.UNREACHABLE, seconds)
+        raise
+    seconds = time.perf_counter() - started
+    note_call(party, operation, judge(response), seconds)
+    return response
+
+
+def _exchange(
+    client: httpx.Client, method: str, url: str, party: str, options: Mapping[str, Any]
+) -> httpx.Response:
     try:
         return client.request(method, url, **options)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:

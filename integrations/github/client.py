@@ -14,7 +14,8 @@ import httpx
 from django.conf import settings
 
 from approvals.core.events import ChannelError
-from integrations.http import ReplyLost, open_client, retry_after, send
+from integrations.http import ReplyLost, open_client, outcome_of, retry_after, send
+from integrations.metrics import Outcome
 
 PARTY = "GitHub"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
@@ -66,7 +67,7 @@ class GitHubClient:
     @cached_property
     def login(self) -> str:
         """The login of the token's own account; asked for once."""
-        login = self._json(self._request("GET", "/user"), dict).get("login")
+        login = self._json(self._request("get_user", "GET", "/user"), dict).get("login")
         if not isinstance(login, str) or not login:
             raise ChannelError("GITHUB_TOKEN belongs to no account of its own.", permanent=True)
         return login
@@ -76,6 +77,7 @@ class GitHubClient:
         page = 1
         while True:
             response = self._request(
+                "list_comments",
                 "GET",
                 f"/repos/{repo}/issues/{number}/comments",
                 params={"per_page": PAGE_SIZE, "page": page},
@@ -89,12 +91,14 @@ class GitHubClient:
     def create_comment(self, repo: str, number: int, body: str) -> Comment:
         """Comment on the pull request; ReplyLost where it may have been done."""
         path = f"/repos/{repo}/issues/{number}/comments"
-        return _comment(self._json(self._request("POST", path, json={"body": body}), dict))
+        response = self._request("create_comment", "POST", path, json={"body": body})
+        return _comment(self._json(response, dict))
 
     def update_comment(self, repo: str, comment_id: int, body: str) -> Comment:
         """Replace a comment's text; NotFound where the comment is gone."""
         path = f"/repos/{repo}/issues/comments/{comment_id}"
-        return _comment(self._json(self._request("PATCH", path, json={"body": body}), dict))
+        response = self._request("update_comment", "PATCH", path, json={"body": body})
+        return _comment(self._json(response, dict))
 
     def dispatch_workflow(
         self, repo: str, workflow: str, ref: str, inputs: Mapping[str, str]
@@ -105,18 +109,21 @@ class GitHubClient:
         have been done.
         """
         path = f"/repos/{repo}/actions/workflows/{workflow}/dispatches"
-        response = self._request("POST", path, json={"ref": ref, "inputs": dict(inputs)})
+        body = {"ref": ref, "inputs": dict(inputs)}
+        response = self._request("dispatch_workflow", "POST", path, json=body)
         run = _decoded(response)
         return str(run.get("html_url", "")) if isinstance(run, dict) else ""
 
-    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        response = send(self._http, method, path, party=PARTY, **options)
+    def _request(self, operation: str, method: str, path: str, **options: Any) -> httpx.Response:
+        response = send(
+            self._http, method, path, party=PARTY, operation=operation, judge=_outcome, **options
+        )
         if response.is_success:
             return response
         status = response.status_code
         message = _message(response)
         sentence = f"{PARTY} answered {status} to {method} {path}: {message}"
-        if status in {403, 429} and _is_limit(response, message):
+        if _outcome(response) is Outcome.RATE_LIMITED:
             raise ChannelError(f"{sentence}.", retry_after=_pause(response))
         if status >= 500 or status == 408:
             raise ReplyLost(f"{sentence}.", retry_after=retry_after(response))
@@ -172,6 +179,11 @@ def _message(response: httpx.Response) -> str:
     told = body.get("message") if isinstance(body, dict) else None
     words = str(told or response.reason_phrase or "no reason given").split()
     return " ".join(words)[:200].rstrip(".")
+
+
+def _outcome(response: httpx.Response) -> Outcome:
+    limited = response.status_code in {403, 429} and _is_limit(response, _message(response))
+    return Outcome.RATE_LIMITED if limited else outcome_of(response)
 
 
 def _is_limit(response: httpx.Response, message: str) -> bool:

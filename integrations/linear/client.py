@@ -14,10 +14,12 @@ from approvals.core.events import ChannelError
 from integrations import http
 from integrations.linear import documents
 from integrations.linear.issue import Issue, Person, Webhook, parse_issue
+from integrations.metrics import Outcome, operation_of
 
 PARTY = "Linear"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 PAGE = 50
+_RATE_LIMITED = "RATELIMITED"
 _RATE_LIMIT_BOUNDS = (1.0, 3600.0)
 
 _PERMANENT = {
@@ -162,6 +164,8 @@ class LinearClient:
             "POST",
             self._url,
             party=PARTY,
+            operation=operation_of(document),
+            judge=_outcome,
             json={"query": document, "variables": dict(variables)},
             **options,
         )
@@ -202,10 +206,27 @@ def _json_object(response: httpx.Response) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
+def _outcome(response: httpx.Response) -> Outcome:
+    """How to count an answer: Linear also tells of errors, and of its limits, with other statuses.
+
+    See linear.app/developers: "Rate limiting" and "Error handling".
+    """
+    outcome = http.outcome_of(response)
+    if outcome in {Outcome.SERVER_ERROR, Outcome.RATE_LIMITED}:
+        return outcome
+    body = _json_object(response)
+    if errors := body.get("errors"):
+        return Outcome.RATE_LIMITED if _code(errors[0]) == _RATE_LIMITED else Outcome.ERROR
+    return outcome if isinstance(body.get("data"), dict) else Outcome.ERROR
+
+
+def _code(error: Mapping[str, Any]) -> str:
+    return str((error.get("extensions") or {}).get("code", ""))
+
+
 def _error(error: Mapping[str, Any], response: httpx.Response) -> ChannelError:
-    extensions = error.get("extensions") or {}
-    code = str(extensions.get("code", ""))
-    if code == "RATELIMITED":
+    code = _code(error)
+    if code == _RATE_LIMITED:
         return _rate_limited(response)
     said = " ".join(str(error.get("message", "no reason given")).split())[:300].rstrip(".")
     if code in _PERMANENT:

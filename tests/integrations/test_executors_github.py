@@ -14,6 +14,9 @@ from integrations.github.client import open_github
 from tests.integrations.test_executors_http import serving, trickle
 from tests.sandbox_process import GITHUB_TOKEN, REPOSITORY, Sandbox
 
+# Every call is measured, which is a row.
+pytestmark = pytest.mark.django_db
+
 MERGE = {
     "executor": "github_workflow",
     "operation": "merge_pull_request",

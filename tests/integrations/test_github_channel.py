@@ -23,6 +23,9 @@ from tests.integrations.github_world import (
 )
 from tests.sandbox_process import GITHUB_TOKEN, REPOSITORY, Sandbox
 
+# Every call is measured, which is a row.
+pytestmark = pytest.mark.django_db
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:

@@ -10,7 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from openapi_core import OpenAPI
 from openapi_core.testing.requests import MockRequest
+from pytest_django import DjangoDbBlocker
 
+from approvals.models import Tally
 from integrations.github.client import GitHubClient
 from tests.integrations.github_world import PULL
 from tests.sandbox_process import GITHUB_TOKEN, REPOSITORY, Sandbox
@@ -26,17 +28,24 @@ def description(contracts_dir: Path) -> Json:
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Json]]:
+def calls(
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[list[Json]]:
     """Every call that the client can make, as the sandbox received it."""
     sandbox = Sandbox.start(tmp_path_factory.mktemp("github-sandbox"))
     client = GitHubClient(GITHUB_TOKEN, api_url=sandbox.github_url, api_version="2026-03-10")
-    comment = client.create_comment(REPOSITORY, PULL, "Hello")
-    client.update_comment(REPOSITORY, comment.id, "Hello again")
-    for number in range(101):
-        sandbox.add_github_comment(PULL, f"Comment {number}")
-    assert len(list(client.list_comments(REPOSITORY, PULL))) == 102
-    client.dispatch_workflow(REPOSITORY, "ci.yml", "main", {"request_key": "key-1"})
-    assert client.login
+    # Every call is measured, and a row that was made for a whole file is left to no other test.
+    with django_db_blocker.unblock():
+        comment = client.create_comment(REPOSITORY, PULL, "Hello")
+        client.update_comment(REPOSITORY, comment.id, "Hello again")
+        for number in range(101):
+            sandbox.add_github_comment(PULL, f"Comment {number}")
+        assert len(list(client.list_comments(REPOSITORY, PULL))) == 102
+        client.dispatch_workflow(REPOSITORY, "ci.yml", "main", {"request_key": "key-1"})
+        assert client.login
+        Tally.objects.all().delete()
     yield sandbox.requests("github")
     sandbox.stop()
 

@@ -13,6 +13,9 @@ from integrations.linear.directory import directory
 from tests.integrations.linear_world import GATEWAY, LinearWorld
 from tests.sandbox_process import LINEAR_API_KEY
 
+# Every call is measured, which is a row.
+pytestmark = pytest.mark.django_db
+
 
 def failure() -> ChannelError:
     """What reading the gateway's identity fails with."""
@@ -60,7 +63,6 @@ def test_a_rate_limit_waits_until_it_is_lifted(linear: LinearWorld) -> None:
     assert 30 < error.retry_after <= 41
 
 
-@pytest.mark.django_db
 def test_a_rate_limit_pauses_the_whole_channel(linear: LinearWorld) -> None:
     linear.sandbox.fault("linear", "rate_limited", retry_after=40, times=1)
     linear.open()
@@ -91,7 +93,6 @@ def test_an_address_where_nothing_listens_is_asked_again(linear: LinearWorld) ->
         ("labels: [approval-required]", "labels: [no-such]", "the label 'no-such'"),
     ],
 )
-@pytest.mark.django_db
 def test_a_name_that_linear_does_not_know_stops_the_channel_and_is_named(
     linear: LinearWorld, settings: Settings, tmp_path: Path, line: str, changed: str, named: str
 ) -> None:

@@ -1,14 +1,17 @@
 """The Celery application of workers and beat."""
 
+import logging
 import os
 import signal
 
 from celery import Celery
-from celery.signals import task_prerun, worker_process_init
+from celery.signals import setup_logging, task_prerun, worker_process_init
+from celery.utils.log import get_multiprocessing_logger
 from django.db import close_old_connections
 from kombu.transport.redis import Channel
 
 from hitl_project.parent_death import die_with_parent
+from hitl_project.tracing import follow_tasks
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_project.settings")
 app = Celery("hitl")
@@ -34,3 +37,17 @@ def _look_at_connections(**_: object) -> None:
 
 # What broke since the last task is closed, so that this one opens another.
 task_prerun.connect(_look_at_connections)
+
+
+follow_tasks()
+
+
+def _log_like_the_rest(**_: object) -> None:
+    pool = get_multiprocessing_logger()
+    pool.propagate = True
+    pool.setLevel(logging.ERROR)
+    app.log.redirect_stdouts("WARNING")
+
+
+# With a receiver, Celery adds no handlers of its own, whose lines would look like no others.
+setup_logging.connect(_log_like_the_rest)

@@ -48,6 +48,8 @@ class Site:
         made = {
             "PORT": str(self.port),
             "HITL_DATA_DIR": str(self.data_dir),
+            # Somebody sits in front of it.
+            "HITL_LOG_FORMAT": self.given.get("HITL_LOG_FORMAT") or "text",
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
             "SECRET_KEY": self.given.get("SECRET_KEY") or self._secret("SECRET_KEY"),

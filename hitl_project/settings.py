@@ -34,6 +34,20 @@ def _names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
+def _log_format(text: str) -> str:
+    if text in {"json", "text"}:
+        return text
+    raise ImproperlyConfigured(f"HITL_LOG_FORMAT must be json or text, not {text!r}.")
+
+
+def _collector(url: str) -> str:
+    if not url or (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname):
+        return url
+    raise ImproperlyConfigured(
+        f"OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) address, not {url!r}."
+    )
+
+
 def _retention_days(text: str) -> int:
     # What failed is retried for more than a day, and looked at after a weekend or a few days off.
     days = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else -1
@@ -141,6 +155,9 @@ HITL_PURGES = [
 # Who may read /metrics: whoever has a token or comes from a network; with neither set, everybody.
 HITL_METRICS_TOKENS = _metrics_tokens(_names("HITL_METRICS_TOKEN"))
 HITL_METRICS_NETWORKS = [_network(text) for text in _names("HITL_METRICS_NETWORKS")]
+
+# The other standard OTEL_ variables count too; the SDK reads them by itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = _collector(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip())
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -317,17 +334,22 @@ def _worth_a_line(record: logging.LogRecord) -> bool:
     return not (getattr(record, "status_code", 0) == 503 and request and request.path == "/readyz")
 
 
+_LINES = {"json": "hitl_project.logs.JsonLines", "text": "hitl_project.logs.TextLines"}
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
         "worth_a_line": {"()": "django.utils.log.CallbackFilter", "callback": _worth_a_line}
     },
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {"()": _LINES[_log_format(os.environ.get("HITL_LOG_FORMAT", "").strip() or "json")]}
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # One line a call would bury the rest; failures are logged by whoever made the call.
+    # One line a call, or two a hint, would bury the rest; failures are logged all the same.
     "loggers": {
         "httpx": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
         "django.request": {"filters": ["worth_a_line"]},
     },
     "root": {"handlers": ["console"], "level": os.environ.get("HITL_LOG_LEVEL", "INFO")},

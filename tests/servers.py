@@ -14,7 +14,7 @@ import psycopg
 from hitl_project.embedded import OWNER, SUPERUSER, start_postgres, start_redis
 
 # What the person at the keyboard exported must not leak into what the tests prove.
-_OURS = ("HITL_", "LINEAR_", "GITHUB_API_", "DATABASE_", "REDIS_")
+_OURS = ("HITL_", "LINEAR_", "GITHUB_API_", "DATABASE_", "REDIS_", "OTEL_")
 _KEPT = ("HITL_CONTRACTS_DIR",)
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="hitl-tests-"))
@@ -38,4 +38,5 @@ os.environ.update(
     DATABASE_URL=postgres.owner_url,
     REDIS_URL=redis.url,
     HITL_DATA_DIR=str(DATA_DIR),
+    HITL_LOG_FORMAT="text",
 )

@@ -118,6 +118,7 @@ class Stack:
             "REDIS_URL": self.redis.url,
             "PORT": str(self.port),
             "HITL_DATA_DIR": str(self.data_dir),
+            "HITL_LOG_FORMAT": "text",
             "HITL_CONFIG_DIR": str(write_configuration(self.folder / "config")),
             "LINEAR_API_URL": self.sandbox.linear_url,
             "LINEAR_API_KEY": LINEAR_API_KEY,

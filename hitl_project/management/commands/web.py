@@ -28,7 +28,7 @@ class Command(BaseCommand):
             port=port,
             workers=workers,
             loop="uvloop",
-            lifespan="off",
+            lifespan="on",
             access_log=False,
             log_config=None,
             server_header=False,

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
 
+from celery.apps import worker as celery_worker
 from celery.signals import heartbeat_sent
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -14,6 +15,7 @@ from django.db import connection
 
 from approvals.services import beat_heart
 from hitl_project.celery import app
+from hitl_project.logs import write_line
 
 HEARTBEAT_SECONDS = 5.0
 
@@ -40,6 +42,8 @@ class Command(BaseCommand):
             # Slow to load, so loaded once and shared, before the pool's processes are forked.
             import_module("agents.turns")
         _keep_heart(queues.split(","))
+        # What it says when it is asked to stop would else be the only line of another kind.
+        celery_worker.safe_say = write_line
         # Named by queues and process, because Celery wants every worker's name to be its own.
         name = f"{queues.replace(',', '-')}-{os.getpid()}@%h"
         sys.exit(

@@ -13,10 +13,10 @@ WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench
+.PHONY: help run test lint bench dashboard
 
 help: ## Say what there is to make
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run.stamp ## Run everything on this machine, with a demo
 	@$(WITH_MAKE) $(VENV) manage.py up
@@ -36,6 +36,9 @@ lint:
 
 bench: .venv/dev.stamp ## Measure the hot paths, each beside its floor
 	@$(WITH_MAKE) $(VENV) -m bench $(ARGS)
+
+dashboard: .venv/dev.stamp ## Write Grafana's dashboard; ARGS="--documentation-url ADDRESS" for its links
+	@$(VENV) -m deploy.dashboard $(ARGS)
 
 .venv/run.stamp: requirements.lock
 	$(create_venv)

@@ -15,7 +15,8 @@ CREATE TABLE approvals_site (
 );
 """
 
-# `agent_label` and `environment_label` are the names as metrics give them: beyond the bound `other`.
+# `agent_label` and `environment_label` are the names by which metrics know them, of which there are
+# only so many: beyond the bound it is `other`, and `none` where there is no environment.
 WAITING = r"""
 CREATE VIEW hitl_waiting_requests WITH (security_barrier) AS
 SELECT request.id::text AS request_id,
@@ -25,7 +26,7 @@ SELECT request.id::text AS request_id,
        END AS severity,
        request.operation::text AS operation,
        request.environment::text AS environment,
-       CASE WHEN request.environment = '' OR EXISTS (
+       CASE WHEN request.environment IN ('', 'none') THEN 'none' WHEN EXISTS (
            SELECT FROM approvals_metriclabel AS known
            WHERE known.label = 'environment' AND known.value = request.environment
        ) THEN request.environment::text ELSE 'other' END AS environment_label,

@@ -138,7 +138,9 @@ def test_an_agent_beyond_the_bound_of_labels_goes_by_other(
     rows = waiting(reader)
     assert [rows[str(named)]["agent_label"], rows[str(other)]["agent_label"]] == ["cicd", "other"]
     assert rows[str(other)]["agent"] == "unheard-of"
-    assert rows[str(other)]["environment_label"] == ""
+    assert [rows[str(named)]["environment_label"], rows[str(other)]["environment_label"]] == [
+        *("other", "none")
+    ]
 
 
 def test_it_sees_no_content_of_a_request(reader: Reader) -> None:

@@ -2,7 +2,7 @@
 
 import hmac
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import psycopg
@@ -12,10 +12,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
 from psycopg.conninfo import make_conninfo
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -24,7 +22,7 @@ from redis.retry import Retry
 
 from approvals import outbox
 from approvals.core.events import WORKFLOW
-from approvals.metrics import scrape
+from approvals.metrics import rendered, scrape
 from approvals.selectors.health import heartbeats
 
 PATIENCE_SECONDS = 2
@@ -61,15 +59,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if (refusal := _refusal(request)) is not None:
         return refusal
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return HttpResponse(encode(_Everything()), content_type=content_type)
-
-
-class _Everything(Collector):
-    """What the web processes count, then what the tables say."""
-
-    def collect(self) -> Iterator[Metric]:
-        yield from _processes().collect()
-        yield from scrape()
+    openmetrics = content_type.startswith("application/openmetrics-text")
+    end = b"# EOF\n" if openmetrics else b""
+    counted = encode(_processes()).removesuffix(end)
+    page = counted + rendered(scrape(), openmetrics=openmetrics).encode() + end
+    return HttpResponse(page, content_type=content_type)
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:

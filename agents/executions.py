@@ -14,9 +14,9 @@ from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
 from agents.standing import go_on
-from approvals import outbox, services, tally
+from approvals import outbox, services, tally, trail
 from approvals.core.canonical import digest
-from approvals.core.events import EventName, Snapshot
+from approvals.core.events import WORKFLOW, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.selectors.request import get_snapshot
 
@@ -64,7 +64,8 @@ def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
         raise NeedsAttention(f"Request {request_id} does not approve an action of this run.")
     if request.action is None:
         raise NeedsAttention(f"Request {request_id} froze no action that could run.")
-    return _run(_Begin(run_id, position, f"request:{request_id}", request.action, request))
+    with trail.step("execute", request_id=request_id, workflow_id=run_id, channel=WORKFLOW):
+        return _run(_Begin(run_id, position, f"request:{request_id}", request.action, request))
 
 
 def run_unattended(run_id: UUID, position: int, ask: Ask) -> Ended:
@@ -76,7 +77,8 @@ def run_unattended(run_id: UUID, position: int, ask: Ask) -> Ended:
         raise NeedsAttention("The rules now require an approval for a step that had none.")
     if ask.action is None:
         raise NeedsAttention("The step froze no action that could run.")
-    return _run(_Begin(run_id, position, f"{run_id}:{position}", ask.action, None))
+    with trail.step("execute", workflow_id=run_id, channel=WORKFLOW):
+        return _run(_Begin(run_id, position, f"{run_id}:{position}", ask.action, None))
 
 
 def _run(begin: _Begin) -> Ended:
@@ -140,6 +142,7 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
         row.retry_granted_at, row.started_at, row.summary = None, now, ""
         row.save()
         _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
+        trail.tell(log, "Execution started", position=row.position, attempt=row.attempts)
     return row
 
 
@@ -201,6 +204,12 @@ def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any
             go_on(run, may_continue=not run.in_invocation)
         if stood["status"] != status:
             tally.count(EXECUTIONS, status)
+        trail.tell(
+            *(log, "Execution finished"),
+            status=status,
+            position=row.position,
+            attempt=row.attempts,
+        )
 
 
 def _note(begin: _Begin, name: EventName, data: Mapping[str, Any]) -> None:

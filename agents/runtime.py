@@ -19,7 +19,7 @@ from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, GraphSpec, graph_spec
 from agents.standing import need_attention
-from approvals import outbox, services
+from approvals import outbox, services, trail
 from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.errors import Refusal
@@ -207,6 +207,7 @@ class _Thread:
                 raise _Overtaken
             if answered is not None:
                 outbox.note_resumed(answered)
+                trail.tell(log, "Run resumed", status=answered.status)
         try:
             self._graph.invoke(value, self._config, durability="sync")
         except _DATABASE_ERRORS:

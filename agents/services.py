@@ -1,5 +1,6 @@
 """The verbs for runs: start, cancel, settle. What follows each turn of a thread is in `turns`."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,7 +14,7 @@ from agents.progress import shown_steps
 from agents.registry import BUILT_IN, graph_spec
 from agents.standing import cancel_pending, end, go_on, hint, locked
 from agents.templates import SINGLE_TASK, UnfitTask, single_step, workflow_templates
-from approvals import outbox, services, tally
+from approvals import outbox, services, tally, trail
 from approvals.actors import able
 from approvals.core import intake
 from approvals.core.canonical import digest
@@ -26,6 +27,8 @@ from approvals.errors import (
     InvalidInput,
     NotAllowed,
 )
+
+log = logging.getLogger(__name__)
 
 _OPEN = (ExecutionStatus.HELD, ExecutionStatus.UNKNOWN, ExecutionStatus.STARTED)
 
@@ -60,10 +63,11 @@ def start_run(
     run.requested_by, run.opened_by_id = asked_by, actor.user_id
     run.idempotency_key, run.idempotency_digest = key, body_digest
     try:
-        with transaction.atomic():
+        with trail.step("start_run", workflow_id=run.pk, via=actor.via), transaction.atomic():
             run.save(force_insert=True)
             told = {"workflow": workflow}
             services.record_run_event(run.pk, EventName.RUN_STARTED, told, actor=actor)
+            trail.tell(log, "Run started", workflow=workflow)
             transaction.on_commit(hint, robust=True)
     except IntegrityError:
         twin = _existing(actor, key)
@@ -81,7 +85,7 @@ def cancel_run(run_id: UUID, *, actor: Actor, reason: str) -> None:
     """
     if (fault := intake.text_fault(reason, 4000)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
-    with transaction.atomic():
+    with trail.step("cancel_run", workflow_id=run_id, via=actor.via), transaction.atomic():
         run = locked(run_id)
         if not able(actor, to_cancel(actor, run.opened_by_id)):
             raise NotAllowed("Only whoever asked for it, or an operator, may cancel a run.")
@@ -104,12 +108,13 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None
         raise InvalidInput("reason", "Give a reason of at most 4000 characters.")
     if not able(actor, Ability.SETTLE_RUN):
         raise NotAllowed("Only an operator may settle a run.")
-    with transaction.atomic():
+    with trail.step("settle_run", workflow_id=run_id, via=actor.via), transaction.atomic():
         run = locked(run_id)
         if run.status != RunStatus.NEEDS_ATTENTION:
             raise NotAllowed(f"The run is {run.status}; only one that needs attention is settled.")
         data = {"outcome": outcome, "reason": reason, "attention": run.attention}
         services.record_run_event(run.pk, EventName.RUN_SETTLED, data, actor=actor)
+        trail.tell(log, "Run settled", outcome=outcome, user_id=actor.user_id)
         _settle(run, outcome, f"Settled as {outcome} by {actor.name}: {reason}", actor)
 
 

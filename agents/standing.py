@@ -1,5 +1,6 @@
 """How a run stands, changed under the lock on its row."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -10,12 +11,14 @@ from django.db.models import F
 
 from agents.metrics import RUNS_ENDED
 from agents.models import ENDED, Run, RunStatus
-from approvals import outbox, services, tally
+from approvals import outbox, services, tally, trail
 from approvals.core import intake
-from approvals.core.events import EventName
+from approvals.core.events import WORKFLOW, EventName
 from approvals.core.lifecycle import Actor, Status
 from approvals.errors import AlreadyDecided, RequestNotFound
 from approvals.selectors.request import snapshots_of_thread
+
+log = logging.getLogger(__name__)
 
 
 def locked(run_id: UUID) -> Run:
@@ -32,6 +35,7 @@ def end(run: Run, status: RunStatus, result: Mapping[str, Any]) -> None:
     run.attention = ""
     run.save(update_fields=["status", "result", "ended_at", "attention"])
     tally.count(RUNS_ENDED, status)
+    trail.tell(log, "Run ended", status=status)
 
 
 def cancel_pending(run: Run, actor: Actor, reason: str) -> None:
@@ -45,13 +49,14 @@ def cancel_pending(run: Run, actor: Actor, reason: str) -> None:
 
 def need_attention(run_id: UUID, sentence: str) -> None:
     """Stop a run until a person settles it."""
-    with transaction.atomic():
+    with trail.step("stop_run", workflow_id=run_id, channel=WORKFLOW), transaction.atomic():
         run = locked(run_id)
         if run.status in ENDED:
             return
         run.status, run.attention = RunStatus.NEEDS_ATTENTION, intake.harmless(sentence)[:4000]
         run.save(update_fields=["status", "attention"])
         services.record_run_event(run.pk, EventName.RUN_NEEDS_ATTENTION, {"reason": run.attention})
+        trail.tell(log, "Run needs attention", error=run.attention)
 
 
 def go_on(run: Run, *, may_continue: bool) -> None:

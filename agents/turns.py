@@ -12,7 +12,7 @@ from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
 from agents.standing import cancel_pending, end, locked, need_attention
-from approvals import outbox, services, tally
+from approvals import outbox, services, tally, trail
 from approvals.core.events import WORKFLOW, ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Actor, Status, Via
 from approvals.errors import AlreadyDecided, Refusal
@@ -29,16 +29,22 @@ def advance_next() -> bool:
     run = outbox.claim(Run.objects.all(), lease_seconds=outbox.RUN_LEASE_SECONDS)
     if run is None:
         return False
+    with trail.step("take_turn", workflow_id=run.pk, channel=WORKFLOW):
+        _advance(run)
+    return True
+
+
+def _advance(run: Run) -> None:
     if run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
         outbox.settle(run, done=run.wanted)
         if run.status in ENDED:
             # A worker that died while it opened requests may have left some behind.
             cancel_pending(run, SYSTEM, f"The run was {run.status}.")
-        return True
+        return
     if run.attempts >= outbox.MAX_ATTEMPTS:
         need_attention(run.pk, "Whoever gave this run its turn died every time.")
         outbox.settle(run, done=run.wanted)
-        return True
+        return
     try:
         # What stopped the run is told on the run already.
         with suppress(runtime.Stopped, Refusal):
@@ -46,10 +52,9 @@ def advance_next() -> bool:
     except ChannelBusy:
         wait = timedelta(seconds=outbox.BUSY_SECONDS)
         outbox.settle(run, attempts=0, not_before=outbox.clock() + wait)
-        return True
+        return
     outbox.settle(run, done=run.wanted, attempts=0, last_error="")
     outbox.wake_thread(run.thread_id)
-    return True
 
 
 def resume_run(request: Snapshot) -> None:
@@ -64,7 +69,8 @@ def resume_run(request: Snapshot) -> None:
     if run is None or run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
         return
     try:
-        refusal = runtime.resume(run, request, lambda position: _capture(run, position))
+        with trail.step("resume_run", request_id=request.id, workflow_id=run.pk, channel=WORKFLOW):
+            refusal = runtime.resume(run, request, lambda position: _capture(run, position))
     except (runtime.Stopped, Refusal):
         return
     if refusal:

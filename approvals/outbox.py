@@ -15,7 +15,7 @@ from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest
 from django.utils.module_loading import import_string
 
-from approvals import audit, tally
+from approvals import audit, tally, trail
 from approvals.audit import SYSTEM, Fact
 from approvals.core.events import (
     GITHUB,
@@ -199,10 +199,11 @@ def deliver_next(channel_name: str) -> bool:
     row = claim(Delivery.objects.filter(channel=channel_name), lease_seconds=lease_seconds)
     if row is None:
         return False
-    if row.attempts >= MAX_ATTEMPTS:
-        _failed(row, ChannelError("Whoever worked on this died every time.", permanent=True))
-    else:
-        _converge(row, channels()[channel_name])
+    with trail.step("deliver", request_id=row.request_id, channel=channel_name):
+        if row.attempts >= MAX_ATTEMPTS:
+            _failed(row, ChannelError("Whoever worked on this died every time.", permanent=True))
+        else:
+            _converge(row, channels()[channel_name])
     return True
 
 
@@ -214,6 +215,7 @@ def _converge(row: Delivery, channel: Channel) -> None:
         for entry in entries.order_by("number")
     ]
     request = ApprovalRequest.objects.prefetch_related("votes").get(pk=row.request_id)
+    trail.know(workflow_id=request.workflow_id, opened_in=request.traceparent)
     try:
         receipt = channel.converge(request.snapshot(row.memory), since)
     except ChannelBusy:
@@ -254,15 +256,22 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
             request.save(update_fields=["linear_issue_id", "linear_issue_url"])
         data = {"channel": row.channel, "reference": receipt.reference}
         audit.append([Fact(request.pk, EventName.DELIVERY_SUCCEEDED, SYSTEM, now, data)])
+        trail.tell(log, "Delivery succeeded", delivery_id=row.pk, attempts=row.attempts + 1)
         if linked:
             # The comment on the pull request shows the link to the issue.
             nudge(request.pk, GITHUB)
 
 
 def _failed(row: Delivery, error: ChannelError) -> None:
-    log.warning("Delivery %s to %s failed: %s", row.pk, row.channel, harmless(str(error)))
     with transaction.atomic():
-        ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
+        request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
+        trail.know(workflow_id=request.workflow_id, opened_in=request.traceparent)
+        trail.tell(
+            *(log, "Delivery failed"),
+            error=harmless(str(error)),
+            delivery_id=row.pk,
+            attempts=row.attempts + 1,
+        )
         now = clock()
         changes = backed_off(row, error, now)
         if error.memory is not None:

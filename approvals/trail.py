@@ -107,6 +107,12 @@ def tell(log: logging.Logger, message: str, *, error: str = "", **facts: "Fact |
         line()
 
 
+def note(**facts: "Fact") -> None:
+    """Add facts to the span under way, if there is one; the log is told nothing."""
+    if _spans is not None:
+        _spans.describe(facts)
+
+
 def ids() -> Mapping[str, str]:
     """What a line that is logged now is about, with the ids of its trace and span if it has any."""
     mine = _step.get()

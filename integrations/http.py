@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from approvals import trail
 from approvals.core.events import ChannelError
 from integrations.metrics import Outcome, note_call
 
@@ -72,7 +73,9 @@ def send(
     """
     started = time.perf_counter()
     try:
-        response = _exchange(client, method, url, party, options)
+        with trail.step(f"{party} {operation}", kind="client"):
+            response = _exchange(client, method, url, party, options)
+            trail.note(status_code=response.status_code)
     except ChannelError as error:
         seconds = time.perf_counter() - started
         lost = isinstance(error, ReplyLost)

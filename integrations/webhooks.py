@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from approvals import actors, outbox, services, tally
+from approvals import actors, outbox, services, tally, trail
 from approvals.core.events import LINEAR, ChannelError
 from approvals.core.lifecycle import Status, Via
 from approvals.errors import AlreadyDecided, Refusal
@@ -21,6 +22,8 @@ from integrations.linear.directory import directory
 from integrations.linear.hearing import first_time
 from integrations.linear.payload import Message, Unreadable, read_message
 from integrations.linear.words import Word
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
 FRESH_SECONDS = 60.0
@@ -62,12 +65,12 @@ def resume(request: HttpRequest) -> JsonResponse:
     try:
         message = read_message(body, linear_config())
     except Unreadable as fault:
-        with transaction.atomic():
+        with trail.step("hear_webhook", channel=LINEAR), transaction.atomic():
             answer = _counted(_ignore(delivery_id, body, str(fault)))
         return JsonResponse(answer.to_json())
     # Asked before the transaction: no lock is held while Linear answers.
     gateway = _Identity.read() if message.word and message.person_id else _Identity()
-    with transaction.atomic():
+    with trail.step("hear_webhook", channel=LINEAR), transaction.atomic():
         answer = _counted(_record(delivery_id, body, message, gateway))
     return JsonResponse(answer.to_json())
 
@@ -75,6 +78,8 @@ def resume(request: HttpRequest) -> JsonResponse:
 def _counted(answer: Answer) -> Answer:
     """The answer, counted; what is not signed is not, since anybody could then write here."""
     tally.count(tally.INBOUND_WEBHOOKS, LINEAR, answer.status)
+    trail.know(request_id=answer.request_id, workflow_id=answer.workflow_id)
+    trail.tell(log, "Webhook received", outcome=answer.status)
     return answer
 
 

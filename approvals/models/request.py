@@ -74,6 +74,8 @@ class ApprovalRequest(models.Model):
     github_repo = models.CharField(max_length=200, blank=True, default="")
     idempotency_key = models.CharField(max_length=200, blank=True, default="")
     idempotency_digest = models.CharField(max_length=64, blank=True, default="")
+    # Where the trace that opened it goes on (W3C Trace Context); null where none was kept.
+    traceparent = models.CharField(max_length=60, null=True, blank=True)  # noqa: DJ001
 
     class Meta:
         db_table = "approval_requests"

@@ -1,5 +1,6 @@
 """Everything that may end a request: a vote, a withdrawal, a successor, the deadline."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
-from approvals import audit, outbox, tally
+from approvals import audit, outbox, tally, trail
 from approvals.actors import able
 from approvals.audit import SYSTEM, Fact
 from approvals.core import intake, lifecycle
@@ -24,6 +25,8 @@ from approvals.errors import (
     RequestNotFound,
 )
 from approvals.models import ApprovalRequest, Vote, VoteRefusal
+
+log = logging.getLogger(__name__)
 
 MAX_COMMENT = 4000
 _EVENT = {
@@ -64,14 +67,15 @@ def cast_vote(
         raise InvalidInput("comment", f"The comment {fault}.")
     if (fault := intake.json_fault(detail or {})) is not None:
         raise InvalidInput("detail", f"The detail {fault}.")
-    with transaction.atomic():
-        row = _locked(request_id)
-        now = outbox.clock()
-        outcome = lifecycle.decide(row.standing(), actor, choice, now)
-        if isinstance(outcome, Accepted):
-            return _count(row, actor, choice, comment, outcome, now, detail or {})
-        refused = _refuse(row, actor, choice, outcome, now, detail or {})
-    raise refused
+    with trail.step("cast_vote", request_id=request_id, via=actor.via):
+        with transaction.atomic():
+            row = _locked(request_id)
+            now = outbox.clock()
+            outcome = lifecycle.decide(row.standing(), actor, choice, now)
+            if isinstance(outcome, Accepted):
+                return _count(row, actor, choice, comment, outcome, now, detail or {})
+            refused = _refuse(row, actor, choice, outcome, now, detail or {})
+        raise refused
 
 
 def cancel_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
@@ -95,14 +99,15 @@ def withdraw_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
     """
     if (fault := intake.text_fault(reason, MAX_COMMENT)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
-    with transaction.atomic():
-        row = _locked(request_id)
-        now = outbox.clock()
-        ended = _ended(row, now)
-        if ended is None:
-            _resolve([row], Status.CANCELLED, actor, now, reason)
-            return
-    raise ended
+    with trail.step("cancel_request", request_id=request_id, via=actor.via):
+        with transaction.atomic():
+            row = _locked(request_id)
+            now = outbox.clock()
+            ended = _ended(row, now)
+            if ended is None:
+                _resolve([row], Status.CANCELLED, actor, now, reason)
+                return
+        raise ended
 
 
 def supersede_request(
@@ -112,16 +117,17 @@ def supersede_request(
 
     Raises RequestNotFound and AlreadyDecided.
     """
-    with transaction.atomic():
-        row = _locked(request_id)
-        now = outbox.clock()
-        ended = _ended(row, now)
-        if ended is None:
-            row.superseded_by_id = successor_id
-            row.save(update_fields=["superseded_by"])
-            _resolve([row], Status.SUPERSEDED, actor, now, reason)
-            return
-    raise ended
+    with trail.step("supersede_request", request_id=request_id, via=actor.via):
+        with transaction.atomic():
+            row = _locked(request_id)
+            now = outbox.clock()
+            ended = _ended(row, now)
+            if ended is None:
+                row.superseded_by_id = successor_id
+                row.save(update_fields=["superseded_by"])
+                _resolve([row], Status.SUPERSEDED, actor, now, reason)
+                return
+        raise ended
 
 
 def expire_overdue(limit: int = 500) -> int:
@@ -161,6 +167,7 @@ def _locked(request_id: UUID) -> ApprovalRequest:
     row = ApprovalRequest.objects.select_for_update(no_key=True).filter(pk=request_id).first()
     if row is None:
         raise _not_found(request_id)
+    trail.know(workflow_id=row.workflow_id, opened_in=row.traceparent)
     return row
 
 
@@ -199,6 +206,13 @@ def _count(
             **detail,
         }
         audit.append([Fact(row.pk, EventName.VOTE_CAST, actor, now, data)])
+        trail.tell(
+            *(log, "Vote cast"),
+            choice=choice,
+            user_id=actor.user_id,
+            approvals=outcome.approvals,
+            quorum=policy.quorum,
+        )
         if outcome.status is Status.PENDING:
             outbox.owe([row.pk], EventName.VOTE_CAST)
     if outcome.status is not Status.PENDING:
@@ -237,6 +251,7 @@ def _refuse(
     else:
         VoteRefusal.objects.filter(pk=counted.pk).update(times=F("times") + 1, last_at=now)
     tally.count(tally.VOTES_REFUSED, refused.reason)
+    trail.tell(log, "Vote refused", choice=choice, user_id=actor.user_id, reason=refused.reason)
     if overdue or refused.reason is Reason.ALREADY_DECIDED:
         return _already(row)
     return NotAllowed(refused.sentence)
@@ -261,7 +276,16 @@ def _resolve(
         row.decision_reason = reason
     event = _EVENT[status]
     audit.append([Fact(row.pk, event, actor, now, {"reason": reason}) for row in rows])
+    for row in rows:
+        _tell(row, actor)
     outbox.owe(ids, event)
+
+
+def _tell(row: ApprovalRequest, actor: Actor) -> None:
+    """Tell that a request was decided, in a step of its own: there may be many in one."""
+    with trail.step("decide", request_id=row.pk, via=actor.via):
+        trail.know(workflow_id=row.workflow_id, opened_in=row.traceparent)
+        trail.tell(log, "Request decided", status=row.status, risk_level=row.risk_level)
 
 
 def _already(row: ApprovalRequest) -> AlreadyDecided:

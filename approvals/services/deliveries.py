@@ -1,8 +1,10 @@
 """A person's second chance for a delivery, and the heartbeats of background processes."""
 
+import logging
+
 from django.db import transaction
 
-from approvals import audit, outbox
+from approvals import audit, outbox, trail
 from approvals.actors import able
 from approvals.audit import Fact
 from approvals.core import intake
@@ -11,6 +13,8 @@ from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
 from approvals.errors import InvalidInput, NotAllowed, RequestNotFound
 from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Heartbeat
+
+log = logging.getLogger(__name__)
 
 MAX_REASON = 4000
 
@@ -28,11 +32,13 @@ def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
         row = Delivery.objects.filter(pk=delivery_id).first()
         if row is None:
             raise RequestNotFound(f"There is no delivery {delivery_id}.")
-        ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
+        request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         data = {"channel": row.channel, "reason": reason}
         fact = Fact(row.request_id, EventName.DELIVERY_RETRIED, actor, outbox.clock(), data)
         audit.append([fact])
         outbox.nudge(row.request_id, row.channel)
+        about = {"request_id": str(request.pk), "workflow_id": request.workflow_id}
+        trail.tell(log, "Delivery retried", channel=row.channel, user_id=actor.user_id, **about)
 
 
 def beat_heart(name: str) -> None:

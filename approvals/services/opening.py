@@ -1,5 +1,6 @@
 """Open a request, or leave a record that none was needed."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -12,7 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Concat, Trim
 
-from approvals import audit, masking, outbox, policy
+from approvals import audit, masking, outbox, policy, trail
 from approvals.audit import SYSTEM, Fact
 from approvals.core import intake
 from approvals.core.canonical import digest, proposal_digest
@@ -21,6 +22,8 @@ from approvals.core.lifecycle import Actor, Policy, Status
 from approvals.core.risk import Assessment, Risk, assess
 from approvals.errors import IdempotencyConflict, InvalidInput
 from approvals.models import ApprovalRequest, SparedRequest
+
+log = logging.getLogger(__name__)
 
 NOT_REQUIRED = "not_required"
 
@@ -93,7 +96,8 @@ def open_request(
     if row.idempotency_key:
         row.idempotency_digest = digest([facts, pr_number, risk_level, task])
     frozen = _policy(task, agent_name, assessment, stated=risk_level)
-    return _answer(row, assessment, frozen, actor)
+    with trail.step("open_request", request_id=row.pk, workflow_id=workflow_id, via=actor.via):
+        return _answer(row, assessment, frozen, actor)
 
 
 def record_not_required(
@@ -215,6 +219,7 @@ def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
     row.created_at = now
     row.expires_at = now + timedelta(seconds=frozen.expires_after_seconds)
     row.eligible = _eligible(frozen, row)
+    row.traceparent = trail.traceparent()
     row.save(force_insert=True)
     data = {
         "operation": row.operation,
@@ -228,6 +233,7 @@ def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
     }
     audit.append([Fact(row.pk, EventName.OPENED, actor, now, data)])
     outbox.open_deliveries(row)
+    trail.tell(log, "Request opened", risk_level=row.risk_level, quorum=frozen.quorum)
 
 
 def _eligible(frozen: Policy, row: ApprovalRequest) -> int:

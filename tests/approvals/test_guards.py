@@ -81,6 +81,7 @@ FROZEN: dict[str, Any] = {
     "pr_number": 99,
     "pr_url": "https://evil.example/a/b/pull/1",
     "github_repo": "evil/fork",
+    "traceparent": f"00-{'1' * 32}-{'2' * 16}-01",
 }
 
 

@@ -85,7 +85,7 @@ def approval_rate() -> stats.Panel:
 
 def p95_latency() -> stats.Panel:
     """How long all but the slowest approvals took."""
-    panel = number(SECONDS, 1).with_target(at_once(ask.quantile(0.95), "p95"))
+    panel = number(SECONDS, 1).with_target(at_once(ask.quantile(0.95, ask.LAST_HOUR), "p95"))
     panel.thresholds(steps((None, PLAIN), (3600, RISKS["high"])))
     place = Place(
         *(4, "p95 latency", 19, 0, 5, 5),
@@ -167,7 +167,7 @@ def latency_percentiles() -> series.Panel:
     for ref_id, (name, rank) in zip(
         "ABC", {"p50": 0.5, "p95": 0.95, "p99": 0.99}.items(), strict=True
     ):
-        panel.with_target(query(ask.quantile(rank), name, ref_id))
+        panel.with_target(query(ask.quantile(rank, ask.HOUR_BEFORE), name, ref_id))
     place = Place(
         *(6, "Latency percentiles p50/p95/p99", 12, 14, 12, 8),
         "Half, 19 of 20 and 99 of 100 of the requests approved within the hour before took at most"
@@ -187,7 +187,7 @@ def outcomes() -> piechart.Panel:
     legend = piechart.PieChartLegendOptions().show_legend(True).values(values)
     legend.display_mode(kinds.LegendDisplayMode.TABLE).placement(kinds.LegendPlacement.RIGHT)
     panel.legend(legend).display_labels([PieChartLabels.NAME])
-    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).max_data_points(1440)
     place = Place(
         *(7, "Outcomes", 0, 30, 8, 8),
         "How the requests ended that were decided or expired within the time range."
@@ -207,7 +207,7 @@ def requests_by_agent() -> bargauge.Panel:
     panel.color_scheme(
         dashboard.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(QUIET)
     )
-    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).max_data_points(1440)
     place = Place(
         *(8, "Requests by agent", 8, 30, 16, 8),
         "Requests that each agent opened within the time range, the busiest first.",

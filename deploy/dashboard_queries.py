@@ -1,96 +1,114 @@
 """What the dashboard asks: PromQL that no number of web instances changes, and one SQL statement.
 
-Every web instance exports the same tables, so each expression takes `max by` the labels of the
-metric first, which leaves one of the copies, and sums only what is left.
+Every web instance exports the same tables, whole. So each expression sums per instance, which is
+the total as that one knows it, and takes the greatest, which is that of the freshest.
 
-What grew within an hour is the value now less the value an hour ago. Unlike `increase` it is a
-whole number, since nothing is extrapolated to the edges of the window; it counts a series that
-began within the window from 0; and it does not care which instance was asked then and which is
-asked now. It may, because these counters come from tables: a restart does not begin them anew.
+What grew within an hour is the total now less the total an hour ago. Unlike `increase` it is a
+whole number, since nothing is extrapolated to the edges of the window; it counts what began within
+the window from 0; and it does not care which instance was asked then and which is asked now. It
+may, because these counters come from tables: a restart does not begin them anew.
 """
 
-VARIABLES = ("agent", "risk_level", "environment")
-_COUNTED = ("agent", "risk_level")
-LABELS = {
-    "hitl_approvals_pending": ("agent", "risk_level", "environment"),
+_BY_AGENT = ("agent", "risk_level")
+_BY_ENVIRONMENT = (*_BY_AGENT, "environment")
+# Which of the dashboard's variables each metric has a label for.
+VARIABLES = {
+    "hitl_approvals_pending": _BY_ENVIRONMENT,
     "hitl_approval_backlog_total": ("risk_level",),
     "hitl_approval_oldest_pending_age_seconds": ("risk_level",),
     "hitl_approvals_expiring_within_hour": ("risk_level",),
-    "hitl_approval_requests_created_total": ("agent", "risk_level", "environment"),
-    "hitl_approval_requests_resolved_total": (*_COUNTED, "status"),
-    "hitl_approval_timeouts_total": _COUNTED,
-    "hitl_approval_latency_seconds_bucket": (*_COUNTED, "status", "le"),
+    "hitl_approval_requests_created_total": _BY_ENVIRONMENT,
+    "hitl_approval_requests_resolved_total": _BY_AGENT,
+    "hitl_approval_timeouts_total": _BY_AGENT,
+    "hitl_approval_latency_seconds_bucket": _BY_AGENT,
 }
 # There from the first scrape on, whatever the tables hold: it tells a 0 from a gateway not asked.
-_ALWAYS_THERE = 'hitl_approval_backlog_total{risk_level="critical"}'
-HOUR = "1h"
-RANGE = "$__range"
+_ALWAYS_THERE = 'max by (job, instance) (hitl_approval_backlog_total{risk_level="critical"})'
+# The window of what grew, and how closely its begin is looked at where it has to be searched for.
+LAST_HOUR = ("1h", "15s")
+HOUR_BEFORE = ("1h", "$__interval")
+TIME_RANGE = ("$__range", "$__interval")
+
+Window = tuple[str, str]
 
 
 def selector(metric: str, *matchers: str) -> str:
     """The metric with these matchers and those of every variable that it has a label for."""
-    chosen = [f'{name}=~"${name}"' for name in VARIABLES if name in LABELS[metric]]
+    chosen = [f'{name}=~"${name}"' for name in VARIABLES[metric]]
     return f"{metric}{{{','.join([*matchers, *chosen])}}}"
 
 
-def now(metric: str, *matchers: str) -> str:
-    """The value now, once for each set of the metric's own labels."""
-    return f"max by ({', '.join(LABELS[metric])}) ({selector(metric, *matchers)})"
+def per_instance(metric: str, *matchers: str, by: str, offset: str = "") -> str:
+    """The sum as each instance knows it, for each value of the label `by` or as a whole."""
+    labels = ", ".join(["job", "instance", *([by] if by else [])])
+    return f"sum by ({labels}) ({selector(metric, *matchers)}{offset})"
 
 
-def grown(metric: str, window: str, *matchers: str) -> str:
-    """By how much a counter has grown within the window, for each set of its own labels.
+def total(metric: str, *matchers: str, by: str = "") -> str:
+    """The sum now, once."""
+    return f"{_any('max', by)} ({per_instance(metric, *matchers, by=by)})"
+
+
+def grown(metric: str, window: Window, *matchers: str, by: str = "") -> str:
+    """By how much the sum has grown within the window, as a whole number.
 
     Where the gateway was not asked at the window's begin, what it first said within the window
-    stands for it; but a series that an instance did not have at first began at 0.
+    stands for it; but what an instance did not have at first began at 0.
     """
-    labels = ", ".join(LABELS[metric])
-    chosen = selector(metric, *matchers)
-    return (
-        f"clamp_min(max by ({labels}) ({chosen}) - ("
-        f"max by ({labels}) ({chosen} offset {window})"
-        f" or (min by ({labels}) (min_over_time({chosen}[{window}]))"
-        f" unless max by ({labels}) (count_over_time({chosen}[{window}])"
-        f" < on (job, instance) group_left ()"
-        f" max by (job, instance) (count_over_time({_ALWAYS_THERE}[{window}]))))"
-        f" or 0 * max by ({labels}) ({chosen})), 0)"
+    span, step = window
+    mine = per_instance(metric, *matchers, by=by)
+    before = per_instance(metric, *matchers, by=by, offset=f" offset {span}")
+    first = f"{_any('min', by)} (min_over_time(({mine})[{span}:{step}]))"
+    born = (
+        f"{_any('max', by)} (count_over_time(({mine})[{span}:{step}])"
+        " < on (job, instance) group_left ()"
+        f" count_over_time(({_ALWAYS_THERE})[{span}:{step}]))"
     )
+    now = total(metric, *matchers, by=by)
+    then = f"{_any('max', by)} ({before}) or ({first} unless {born})"
+    return f"clamp_min({now} - ({then}) or {now}, 0)"
+
+
+def _any(aggregation: str, by: str) -> str:
+    return f"{aggregation} by ({by})" if by else aggregation
 
 
 def or_zero(expression: str, *matchers: str, by: str = "") -> str:
     """The expression, and 0 where it has nothing though the gateway is being asked."""
-    always = selector("hitl_approval_backlog_total", *matchers)
-    return f"{expression} or 0 * max{f' by ({by})' if by else ''} ({always})"
+    return f"{expression} or 0 * {total('hitl_approval_backlog_total', *matchers, by=by)}"
 
 
 def share(part: str, whole: str) -> str:
     """The part of the whole, from 0 to 1; nothing where there is no whole."""
-    return f"sum ({part}) / (sum ({whole}) > 0)"
+    return f"{part} / ({whole} > 0)"
 
 
-def quantile(rank: float) -> str:
-    """How long so many of the last hour's approvals took at most; nothing without approvals."""
-    buckets = grown("hitl_approval_latency_seconds_bucket", HOUR, 'status="approved"')
-    return f"histogram_quantile({rank}, sum by (le) ({buckets})) >= 0"
+def quantile(rank: float, window: Window) -> str:
+    """How long so many of an hour's approvals took at most; nothing without approvals."""
+    buckets = grown("hitl_approval_latency_seconds_bucket", window, 'status="approved"', by="le")
+    return f"histogram_quantile({rank}, {buckets}) >= 0"
 
 
-_RESOLVED = "hitl_approval_requests_resolved_total"
 _PENDING = "hitl_approvals_pending"
-DECIDED = 'status=~"approved|rejected|expired"'
-CRITICAL = 'risk_level="critical"'
+_CREATED = "hitl_approval_requests_created_total"
+_RESOLVED = "hitl_approval_requests_resolved_total"
+_APPROVED = 'status="approved"'
+_DECIDED = 'status=~"approved|rejected|expired"'
+_CRITICAL = 'risk_level="critical"'
 
-WAITING = or_zero(f"sum ({now(_PENDING)})")
-EXPIRING = f"sum ({now('hitl_approvals_expiring_within_hour')})"
-OLDEST = f"max ({now('hitl_approval_oldest_pending_age_seconds')})"
-CRITICAL_WAITING = or_zero(f"sum ({now(_PENDING, CRITICAL)})", CRITICAL)
-APPROVAL_RATE = share(grown(_RESOLVED, HOUR, 'status="approved"'), grown(_RESOLVED, HOUR, DECIDED))
-BACKLOG = or_zero(f"sum by (risk_level) ({now(_PENDING)})", by="risk_level")
-OUTCOMES = f"sum by (status) ({grown(_RESOLVED, RANGE, DECIDED)}) > 0"
-CREATED = "hitl_approval_requests_created_total"
-BY_AGENT = f"sort_desc(sum by (agent) ({grown(CREATED, RANGE)}) > 0)"
-TIMEOUT_RATE = share(grown("hitl_approval_timeouts_total", HOUR), grown(_RESOLVED, HOUR))
-CREATION_RATE = f"sum by (risk_level) ({grown(CREATED, HOUR)})"
-RESOLUTION_RATE = f"sum by (status) ({grown(_RESOLVED, HOUR)})"
+WAITING = or_zero(total(_PENDING))
+EXPIRING = total("hitl_approvals_expiring_within_hour")
+OLDEST = f"max ({selector('hitl_approval_oldest_pending_age_seconds')})"
+CRITICAL_WAITING = or_zero(total(_PENDING, _CRITICAL), _CRITICAL)
+APPROVAL_RATE = share(grown(_RESOLVED, LAST_HOUR, _APPROVED), grown(_RESOLVED, LAST_HOUR, _DECIDED))
+BACKLOG = or_zero(total(_PENDING, by="risk_level"), by="risk_level")
+OUTCOMES = f"{grown(_RESOLVED, TIME_RANGE, _DECIDED, by='status')} > 0"
+BY_AGENT = f"sort_desc({grown(_CREATED, TIME_RANGE, by='agent')} > 0)"
+TIMEOUT_RATE = share(
+    grown("hitl_approval_timeouts_total", HOUR_BEFORE), grown(_RESOLVED, HOUR_BEFORE)
+)
+CREATION_RATE = grown(_CREATED, HOUR_BEFORE, by="risk_level")
+RESOLUTION_RATE = grown(_RESOLVED, HOUR_BEFORE, by="status")
 
 
 def _fits(column: str, variable: str) -> str:

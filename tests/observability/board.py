@@ -34,7 +34,7 @@ class Expression:
 
     def filled(self, window: str = "6h", **chosen: str) -> str:
         """What Grafana asks Prometheus for this time range and these choices, by default all."""
-        text = self.text.replace("$__range", window)
+        text = self.text.replace("$__range", window).replace("$__interval", "1m")
         for name in VARIABLES:
             text = text.replace(f'"${name}"', f'"{chosen.get(name, ".*")}"')
         assert "$" not in text, text

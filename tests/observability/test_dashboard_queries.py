@@ -25,7 +25,7 @@ Numbers = dict[str, float]
 class Site:
     """Whom Prometheus asked, by seconds before the end, and since when; each has a day of its own.
 
-    Half an hour before the end a minute was busy. With `restored` the database is replaced then.
+    So many seconds before the end a moment was busy; with `restored` the database is replaced then.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Site:
     asked: Mapping[str, Callable[[int], bool]]
     since: int = 3 * HOUR
     restored: bool = False
+    busy: int = 1800
 
     @property
     def end(self) -> int:
@@ -41,7 +42,7 @@ class Site:
 
     def page(self, before: int) -> Samples:
         """What each instance says so many seconds before the end."""
-        late = before <= 1800
+        late = before <= self.busy
         gone = late and self.restored
         old, more = int(not gone), int(late and not gone)
         found: Samples = [
@@ -91,6 +92,7 @@ SITES = [
     Site("a new Prometheus", 5, {"a": always, "b": always}, since=2700),
 ]
 RESTORED = Site("a restored database", 6, {"a": always}, restored=True)
+EARLIER = Site("earlier", 7, {"a": always, "b": always}, busy=5400)
 NOTHING = RESTORED.end + 43_200
 
 
@@ -98,7 +100,7 @@ NOTHING = RESTORED.end + 43_200
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A server that was told of all sites, each on a day of its own."""
     folder = tmp_path_factory.mktemp("prometheus")
-    told = [line for site in [*SITES, RESTORED] for line in site.lines()]
+    told = [line for site in [*SITES, RESTORED, EARLIER] for line in site.lines()]
     (folder / "past.om").write_text("\n".join([*told, "# EOF", ""]))
     subprocess.run(  # noqa: S603 - promtool
         [
@@ -164,15 +166,13 @@ def test_what_is_counted_over_the_time_range_is_counted_over_that_range(
     assert shown(prometheus, "Outcomes", SITES[1].end, "604800s")[0]["expired"] == 1
 
 
-def test_after_the_hour_the_minute_counts_no_more(prometheus: Prometheus) -> None:
-    """Over a range, as a panel draws it: the count is there for an hour and gone after."""
-    (creation,) = [each for each in expressions() if each.panel == "Creation rate"]
-    end = SITES[1].end
-    series = prometheus.query_range(creation.filled(), end - 2 * HOUR, end, 60)
-    (critical,) = [each for each in series if each["metric"] == {"risk_level": "critical"}]
-    counts = {int(moment) - end: float(value) for moment, value in critical["values"]}
-    assert {second for second, count in counts.items() if count == 4} == {*range(-1800, 1, 60)}
-    assert {*counts.values()} == {0, 4}
+def test_what_happened_counts_for_an_hour_to_the_second(prometheus: Prometheus) -> None:
+    happened = EARLIER.end - EARLIER.busy
+    counts = {
+        second: shown(prometheus, "Creation rate", happened + second)[0]["critical"]
+        for second in (-15, 0, 3599, 3600, EARLIER.busy)
+    }
+    assert counts == {-15: 0, 0: 4, 3599: 4, 3600: 0, EARLIER.busy: 0}
 
 
 @pytest.mark.parametrize("panel", EXPECTED)

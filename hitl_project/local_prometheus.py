@@ -41,7 +41,9 @@ def prometheus(site: Site, port: int, environment: Mapping[str, str]) -> Spec:
     program, log = find_program(), site.log("prometheus")
     folder = site.data_dir / "prometheus"
     folder.mkdir(mode=0o700, exist_ok=True)
-    token_file = _token_file(folder, environment.get("HITL_METRICS_TOKEN", "").strip())
+    # Two are valid while rotating; one of them is enough.
+    token = environment.get("HITL_METRICS_TOKEN", "").partition(",")[0].strip()
+    token_file = _token_file(folder, token)
     source = Path(environment.get("HITL_CONFIG_DIR") or ROOT / "config") / "prometheus"
     settings = _configuration(source / "prometheus.yml", f"{HOST}:{site.port}", token_file)
     write_private(folder / "prometheus.yml", yaml.safe_dump(settings, sort_keys=False))

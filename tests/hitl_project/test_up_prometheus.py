@@ -39,7 +39,7 @@ class Watched:
             PORT=str(self.port),
             HITL_DEMO="0",
             HITL_PROMETHEUS="1",
-            HITL_METRICS_TOKEN="known to Prometheus too",
+            HITL_METRICS_TOKEN="new-token,old-token",
         )
         with self._said.open("w") as said:
             self.process = subprocess.Popen(  # noqa: S603

@@ -26,11 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together, where tests run side by side, what shares a costly start.
 
-    That is a file, and all of `e2e`, whose tests share one gateway.
+    That is a file, and of `e2e` all tests that share one gateway.
     """
     for item in items:
-        folder = item.path.parent.name
-        group = folder if folder == "e2e" else item.nodeid.partition("::")[0]
+        shared = "whole_gateway" in getattr(item, "fixturenames", ())
+        group = "gateway" if shared else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -2,8 +2,9 @@
 
 import json
 import math
+import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,15 +13,16 @@ from typing import Any, Self
 
 import httpx
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from hitl_project import children
+from tests.e2e.metrics import scrape
 from tests.e2e.stack import free_port, soon
 from tests.tools import require_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config" / "prometheus"
 ALERTS = CONFIG / "alerts" / "hitl-metrics.yml"
+ALERTMANAGER = ROOT / "config" / "alertmanager" / "alertmanager.yml"
 RULES = CONFIG / "rules" / "hitl-recording.yml"
 JOB = "hitl-gateway"
 STEP_SECONDS = 15
@@ -56,14 +58,12 @@ class Past:
         _run([promtool, "tsdb", "create-blocks-from", "openmetrics", str(page), str(data)])
 
 
+def _labels(series: Mapping[str, Any]) -> Labels:
+    return frozenset((key, text) for key, text in series["metric"].items() if key != "__name__")
+
+
 def _samples(url: str) -> list[tuple[str, dict[str, str], float]]:
-    page = httpx.get(f"{url}/metrics", trust_env=False).raise_for_status().text
-    return [
-        (sample.name, sample.labels, sample.value)
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name.startswith("hitl_")
-    ]
+    return [(sample.name, sample.labels, sample.value) for sample in scrape(url).samples]
 
 
 @dataclass
@@ -75,11 +75,9 @@ class Prometheus:
     http: httpx.Client = field(repr=False)
 
     @classmethod
-    def start(cls, folder: Path, config: Mapping[str, Any]) -> Self:
-        """Start over the data in `folder/data` and wait until it answers."""
+    def start(cls, folder: Path, file: Path) -> Self:
+        """Start over the data in `folder/data`, configured by the file, and wait for it."""
         program = require_tool("prometheus", "on Debian and Ubuntu `apt-get install prometheus`")
-        file = folder / "prometheus.yml"
-        file.write_text(yaml.safe_dump(dict(config)))
         port = free_port()
         process = children.spawn(
             [
@@ -107,26 +105,25 @@ class Prometheus:
         data = self._ask("/api/v1/query", parameters)
         if data["resultType"] == "scalar":
             return {frozenset(): float(data["result"][1])}
-        found = {
-            frozenset((key, text) for key, text in series["metric"].items() if key != "__name__"): (
-                float(series["value"][1])
-            )
-            for series in data["result"]
-        }
+        found = {_labels(series): float(series["value"][1]) for series in data["result"]}
         return {labels: value for labels, value in found.items() if not math.isnan(value)}
 
-    def query_range(
+    def last(
         self, expression: str, start: float, end: float, step_seconds: float
-    ) -> list[dict[str, Any]]:
-        """The series of an expression over a time, as Grafana asks for them."""
+    ) -> dict[Labels, float]:
+        """Where the series of an expression over a time end, as Grafana would draw them."""
         parameters: dict[str, str | float] = {
             "query": expression,
             "start": start,
             "end": end,
             "step": step_seconds,
         }
-        found: list[dict[str, Any]] = self._ask("/api/v1/query_range", parameters)["result"]
-        return found
+        series = self._ask("/api/v1/query_range", parameters)["result"]
+        return {
+            _labels(line): float(line["values"][-1][1])
+            for line in series
+            if line["values"][-1][0] == end
+        }
 
     def alerts(self, name: str) -> list[dict[str, Any]]:
         """The pending and firing alerts of one rule."""
@@ -186,6 +183,11 @@ class Alertmanager:
     def _ready(self) -> bool:
         return _answers(self.process, self.http, "/-/ready")
 
+    def states(self, name: str) -> list[str]:
+        """What the receiver was told of one rule's alerts, in that order."""
+        found = [alert for message in self.told for alert in message["alerts"]]
+        return [alert["status"] for alert in found if alert["labels"]["alertname"] == name]
+
     def active(self, name: str) -> list[dict[str, Any]]:
         """The alerts of one rule that it holds."""
         alerts: list[dict[str, Any]] = self.http.get("/api/v2/alerts").raise_for_status().json()
@@ -202,6 +204,40 @@ class Alertmanager:
 def require_promtool() -> str:
     """The path of promtool, or a skipped test."""
     return require_tool("promtool", "on Debian and Ubuntu `apt-get install prometheus`")
+
+
+def hasty(folder: Path, gateway: Sequence[str], alertmanager: str) -> Path:
+    """The shipped configuration in a new folder, its times shortened; the main file.
+
+    Only targets, intervals and the times an alert is pending differ.
+    """
+    shutil.copytree(CONFIG, folder)
+    for name, urls in (("gateway", gateway), ("alertmanager", [alertmanager])):
+        addresses = [url.removeprefix("http://") for url in urls]
+        (folder / "targets" / f"{name}.yml").write_text(yaml.safe_dump([{"targets": addresses}]))
+    file = folder / "prometheus.yml"
+    config = yaml.safe_load(file.read_text())
+    config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    file.write_text(yaml.safe_dump(config))
+    alerts = folder / "alerts" / ALERTS.name
+    rules = yaml.safe_load(alerts.read_text())
+    for group in rules["groups"]:
+        group["interval"] = "1s"
+        for rule in group["rules"]:
+            rule["for"] = "4s"
+    alerts.write_text(yaml.safe_dump(rules))
+    return file
+
+
+def hasty_routes(receiver: str) -> Mapping[str, Any]:
+    """The shipped configuration of Alertmanager, telling one receiver, and soon."""
+    config: dict[str, Any] = yaml.safe_load(ALERTMANAGER.read_text())
+    for route in (config["route"], *config["route"]["routes"]):
+        route |= {"group_wait": "0s", "group_interval": "1s"}
+    for receivers in config["receivers"]:
+        for webhook in receivers["webhook_configs"]:
+            webhook["url"] = f"{receiver}{receivers['name']}"
+    return config
 
 
 def record_rules(prometheus: Prometheus, data: Path, start: float, end: float) -> None:

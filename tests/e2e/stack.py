@@ -84,17 +84,19 @@ class Stack:
         self.environment: dict[str, str] = {}
 
     @classmethod
-    def start(cls, folder: Path, postgres: Postgres, database: str) -> Self:
-        """Start everything over a new, migrated database and wait until it says it is ready."""
+    def start(
+        cls, folder: Path, postgres: Postgres, database: str, *, without: Sequence[str] = ()
+    ) -> Self:
+        """Start everything over a new, migrated database, without some of the variables."""
         stack = cls(folder, postgres, database)
         try:
-            stack._start()
+            stack._start(without)
         except BaseException:
             stack.stop()
             raise
         return stack
 
-    def _start(self) -> None:
+    def _start(self, without: Sequence[str]) -> None:
         self.data_dir.mkdir()
         (self.data_dir / "gates").mkdir()
         self.postgres.create_database(self.database)
@@ -102,7 +104,8 @@ class Stack:
         self.sandbox = Sandbox.start(
             self.folder / "sandbox", f"{self.url}/resume", self.webhook_secret
         )
-        self.environment = self._environment()
+        everything = self._environment()
+        self.environment = {k: v for k, v in everything.items() if k not in without}
         owner_url = self.postgres.url(OWNER, self.database)
         self.manage("migrate", "--no-input", DATABASE_OWNER_URL=owner_url)
         self.run("web", "web", "--port", str(self.port))

@@ -1,24 +1,46 @@
 """What Prometheus, Alertmanager and Grafana are told is what the tables say, and what they make of
 it is right: two web servers, two workers, the shipped files, real servers on the other side."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+import yaml
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
 
-from hitl_project.embedded import Postgres
+from hitl_project.embedded import SUPERUSER, Postgres
 from tests.e2e.gateway import Gateway
+from tests.e2e.hour import EXPIRING, STUCK_SECONDS, Hour, lead_hour
 from tests.e2e.metrics import Scrape, scrape
+from tests.e2e.prometheus import (
+    ALERTS,
+    STEP_SECONDS,
+    Alertmanager,
+    Labels,
+    Prometheus,
+    hasty,
+    hasty_routes,
+    record_rules,
+)
 from tests.e2e.stack import WORKER, Stack, free_port, soon
 from tests.e2e.traffic import Traffic
+from tests.e2e.watched import Watched, key
+from tests.observability.board import active_approvals_sql, expressions, panels
+
+pytestmark = pytest.mark.timeout(300)
 
 LIVES = 500
 RUNS = 12
@@ -27,26 +49,7 @@ FINAL = ("approved", "rejected", "expired", "cancelled", "superseded")
 RISKS = ("low", "medium", "high", "critical")
 BOUNDS_SECONDS = (30, 60, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
 SCRAPE_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A gateway of two web servers and two workers; `urls` are the web servers'."""
-
-    gateway: Gateway
-    urls: tuple[str, ...]
-
-    def count(self, query: str, *values: object) -> Counter[tuple[str, ...]]:
-        """A count for each kind: the query's last column, by all the others."""
-        rows = [list(row.values()) for row in self.gateway.stack.rows(query, *values)]
-        return Counter({tuple(map(str, kind)): int(number) for *kind, number in rows})
-
-    def scrape(self) -> Scrape:
-        """What both web servers say, which has to be the same."""
-        pages = [scrape(url) for url in self.urls]
-        told = [{_key(s): s.value for s in page.samples if _from_tables(s.name)} for page in pages]
-        assert told[0] == told[1]
-        return pages[0]
+PANELS_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ class Lived:
 def watched(
     postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
-    """A gateway of its own, because every request of it is counted."""
-    stack = Stack.start(tmp_path_factory.mktemp("watched"), postgres_server, "watched")
+    """A gateway of its own, because every request of it is counted; Linear is off, to be quick."""
+    folder = tmp_path_factory.mktemp("watched")
+    stack = Stack.start(folder, postgres_server, "watched", without=["LINEAR_API_KEY"])
     try:
         gateway = Gateway(stack)
         port = free_port()
@@ -94,12 +98,39 @@ def lived(watched: Watched) -> Lived:
                 gateway.approve(run.request())
             for run in runs:
                 run.wait("completed")
-            soon(lambda: _expired(stack) == ends["expired"], "what nobody decides expires")
+            soon(lambda: watched.ended("expired") == ends["expired"], "what nobody decides expires")
         finally:
             over.set()
     stack.start_part("worker")
     ends["approved"] += RUNS
     return Lived(traffic, ends, *_findings(watchers))
+
+
+@pytest.fixture(scope="module")
+def hour(
+    watched: Watched, lived: Lived, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hour]:
+    """The scripted hour, scraped minute by minute and written into a Prometheus."""
+    folder = tmp_path_factory.mktemp("hour")
+    end = float(int(time.time()) // STEP_SECONDS * STEP_SECONDS)
+    stuck = lead_hour(watched, lived.traffic, folder, end)
+    file = folder / "prometheus.yml"
+    file.write_text("global: {}\n")
+    remembering = Prometheus.start(folder, file)
+    record_rules(remembering, folder / "data", end - 3600, end)
+    remembering.stop()
+    prometheus = Prometheus.start(folder, file)
+    waiting = watched.count(
+        "SELECT agent_name, count(*) FROM approval_requests WHERE status = 'pending' GROUP BY 1"
+    )
+    pending_of = Counter({agent: number for (agent,), number in waiting.items()})
+    yield Hour(prometheus, end, lived.traffic, stuck, waiting.total(), pending_of)
+    prometheus.stop()
+
+
+def labels(**pairs: str) -> Labels:
+    """The labels of one series."""
+    return frozenset(pairs.items())
 
 
 def test_metrics_endpoint_health(watched: Watched, lived: Lived) -> None:
@@ -110,9 +141,8 @@ def test_metrics_endpoint_health(watched: Watched, lived: Lived) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     page = httpx.get(f"{watched.urls[0]}/metrics", headers=accept, trust_env=False)
     assert page.headers["content-type"].startswith("application/openmetrics-text")
-    assert "hitl_build_info" in {
-        sample.name for family in openmetrics_families(page.text) for sample in family.samples
-    }
+    families = openmetrics_families(page.text)  # type: ignore[no-untyped-call]
+    assert "hitl_build_info" in {sample.name for family in families for sample in family.samples}
     found = watched.scrape()
     assert found.value("hitl_runs_ended_total", {"status": "completed"}) == RUNS
     assert found.value("hitl_executions_total", {"outcome": "succeeded"}) == RUNS
@@ -184,16 +214,162 @@ def test_backlog_gauge(watched: Watched, lived: Lived) -> None:
     assert told() == before
 
 
+def test_alert_rules(watched: Watched, hour: Hour, tmp_path: Path) -> None:
+    """After the hour each alert says what it has to; one is pending, fires, and is over."""
+    rules = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+    told = {rule["alert"]: hour.prometheus.query(rule["expr"], hour.end) for rule in rules}
+    silent: dict[Labels, float] = {}
+    assert told == {
+        "CriticalApprovalStuck": {
+            labels(risk_level="critical"): pytest.approx(STUCK_SECONDS, abs=120)
+        },
+        "HighApprovalBacklog": {labels(): hour.pending},
+        "ApprovalTimeoutRateHigh": {labels(): pytest.approx(6 / 42, abs=0.0001)},
+        "ApprovalLatencyHigh": {labels(): 5400},
+        "ApprovalRejectionRateHigh": {labels(): pytest.approx(14 / 42, abs=0.0001)},
+        "NoApprovalsResolved": silent,
+        "ApprovalBacklogByAgent": {labels(agent="cicd", kind="share"): hour.pending_of["cicd"]},
+        "IntegrationDeliveryFailing": {labels(channel="github", kind="given_up"): 1},
+        "GatewayDown": silent,
+    }
+    alertmanager = Alertmanager.start(tmp_path, hasty_routes)
+    file = hasty(tmp_path / "config", watched.urls, alertmanager.url)
+    prometheus = Prometheus.start(tmp_path, file)
+    try:
+        name = "CriticalApprovalStuck"
+        states: list[str] = []
+
+        def moved_to(state: str) -> bool:
+            states.extend(alert["state"] for alert in prometheus.alerts(name))
+            return state in states
+
+        soon(lambda: moved_to("pending"), f"{name} is pending")
+        soon(lambda: moved_to("firing"), f"{name} fires")
+        assert states[0] == "pending"
+        soon(
+            lambda: "firing" in alertmanager.states(name), f"the receiver is told that {name} fires"
+        )
+        (alert,) = alertmanager.active(name)
+        assert alert["labels"]["severity"] == "critical"
+        assert [receiver["name"] for receiver in alert["receivers"]] == ["on-call"]
+        hour.traffic.end(hour.stuck, "rejected")
+        soon(lambda: prometheus.alerts(name) == [], f"{name} no longer fires")
+        soon(
+            lambda: alertmanager.states(name)[-1] == "resolved",
+            f"the receiver is told that {name} is over",
+        )
+    finally:
+        prometheus.stop()
+        alertmanager.stop()
+
+
+def test_dashboard(watched: Watched, hour: Hour) -> None:
+    """Every panel shows what happened in the hour, all of them soon; the table, what waits."""
+    tries = [_show(hour) for _ in range(3)]  # other tests use the machine meanwhile
+    assert min(seconds for _, seconds in tries) < PANELS_SECONDS
+    shown = tries[0][0]
+    stack = watched.gateway.stack
+    by_risk = watched.count(
+        "SELECT risk_level, count(*) FROM approval_requests WHERE status = 'pending' GROUP BY 1"
+    )
+    soon_over = stack.rows(
+        "SELECT count(*) AS number FROM approval_requests"
+        " WHERE status = 'pending' AND expires_at < clock_timestamp() + interval '1 h'"
+    )
+    nothing = labels()
+    assert shown == {
+        "Queue overview": [
+            {nothing: hour.pending},
+            {nothing: soon_over[0]["number"]},
+            {nothing: pytest.approx(STUCK_SECONDS, abs=120)},
+        ],
+        "Critical backlog": [{nothing: by_risk[("critical",)]}],
+        "Approval rate (last hour)": [{nothing: 20 / 40}],
+        "p95 latency": [{nothing: 5400}],
+        "Backlog by risk": [{labels(risk_level=risk): by_risk[(risk,)] for risk in RISKS}],
+        "Latency percentiles p50/p95/p99": [
+            {nothing: pytest.approx(30 + 30 * 10 / 14)},
+            {nothing: 5400},
+            {nothing: pytest.approx(6840)},
+        ],
+        "Outcomes": [
+            {
+                labels(status="approved"): 20,
+                labels(status="rejected"): 14,
+                labels(status="expired"): EXPIRING,
+            }
+        ],
+        "Requests by agent": [
+            {
+                labels(agent="infrastructure"): 20,
+                labels(agent="feature_dev"): 14 + EXPIRING,
+                labels(agent="cicd"): 2 + 80 + 1 + 1,
+            }
+        ],
+        "Timeout rate": [{nothing: pytest.approx(EXPIRING / 42)}],
+        "Creation rate": [
+            {
+                labels(risk_level="low"): 0,
+                labels(risk_level="medium"): 0,
+                labels(risk_level="high"): 123,
+                labels(risk_level="critical"): 1,
+            }
+        ],
+        "Resolution rate": [
+            {
+                labels(status="approved"): 20,
+                labels(status="rejected"): 14,
+                labels(status="expired"): EXPIRING,
+                labels(status="cancelled"): 2,
+                labels(status="superseded"): 0,
+            }
+        ],
+    }
+    assert {*shown, "Active Approvals"} == panels().keys()
+    rows = _active_approvals(stack)
+    assert len(rows) == hour.pending
+    first = rows[0]
+    assert (first["risk_level"], first["operation"], first["agent"]) == (
+        "critical",
+        "deploy",
+        "cicd",
+    )
+    assert first["page_url"].startswith(f"{stack.url}/approvals/")
+
+
+def _show(hour: Hour) -> tuple[dict[str, list[dict[Labels, float]]], float]:
+    """What each panel's expressions give, as Grafana asks for them, and how long that took."""
+    began = time.monotonic()
+    shown: dict[str, list[dict[Labels, float]]] = {}
+    for expression in expressions():
+        text = expression.filled("6h")
+        if expression.at_once:
+            found = hour.prometheus.query(text, hour.end)
+        else:
+            found = hour.prometheus.last(text, hour.end - 6 * 3600, hour.end, 60)
+        shown.setdefault(expression.panel, []).append(found)
+    return shown, time.monotonic() - began
+
+
+def _active_approvals(stack: Stack) -> list[dict[str, Any]]:
+    """What the table's own statement finds, as the role that may read nothing else."""
+    name, role = "watched_reader", sql.Identifier("watched_reader")
+    owner_url = stack.postgres.url(SUPERUSER, stack.database)
+    password = stack.manage("create_dashboard_role", name, DATABASE_OWNER_URL=owner_url)
+    address = make_conninfo(owner_url, user=name, password=password)
+    try:
+        with psycopg.connect(address, row_factory=dict_row) as connection:
+            return connection.execute(active_approvals_sql().encode()).fetchall()
+    finally:
+        with stack.connection(SUPERUSER) as connection:
+            connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(role))
+
+
 def _alive(url: str) -> bool:
     try:
         return httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _expired(stack: Stack) -> int:
-    query = "SELECT count(*) AS number FROM approval_requests WHERE status = 'expired'"
-    return int(stack.rows(query)[0]["number"])
 
 
 def _watch(url: str, over: Event) -> tuple[list[str], int]:
@@ -203,7 +379,7 @@ def _watch(url: str, over: Event) -> tuple[list[str], int]:
     scrapes = 0
     while not over.wait(0.25):
         samples = [s for s in scrape(url).samples if _counts(s.name)]
-        now = {_key(sample): sample.value for sample in samples}
+        now = {key(sample): sample.value for sample in samples}
         fallen += [
             f"{key}: {last[key]} > {now.get(key)}" for key in last if now.get(key, -1) < last[key]
         ]
@@ -220,15 +396,6 @@ def _findings(watchers: Sequence["Future[tuple[list[str], int]]"]) -> tuple[list
 def _counts(name: str) -> bool:
     counter = name.startswith("hitl_") and name.endswith(("_total", "_bucket", "_count", "_sum"))
     return counter and name != "hitl_approval_backlog_total"
-
-
-def _from_tables(name: str) -> bool:
-    """Whether two scrapes one after the other have to say the same while nothing happens."""
-    return name.startswith("hitl_approval_") and "age_seconds" not in name
-
-
-def _key(sample: Any) -> tuple[str, frozenset[tuple[str, str]]]:
-    return sample.name, frozenset(sample.labels.items())
 
 
 def _counted(

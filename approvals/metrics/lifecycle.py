@@ -48,7 +48,8 @@ def _kinds(standing: Standing) -> Iterator[Metric]:
         "hitl_approvals_pending", "Approval requests that wait for a decision.", labels=_KIND
     )
     names = standing.names
-    for kind in product(names.values(AGENT), Risk, names.values(ENVIRONMENT)):
+    kinds = product(names.values(AGENT), map(str, Risk), names.values(ENVIRONMENT))
+    for kind in sorted({*kinds, *standing.created}):
         created.add_metric(kind, standing.created[kind])
         pending.add_metric(kind, standing.pending[kind])
     yield created
@@ -71,9 +72,10 @@ def _ends(standing: Standing) -> Iterator[Metric]:
         "Time from the opening of a request to its final status.",
         labels=_END,
     )
-    occurred = {(agent, risk) for (agent, risk, _), n in standing.created.items() if n}
-    for agent, risk, status in product(standing.names.values(AGENT), Risk, _FINAL):
-        end = (agent, str(risk), str(status))
+    occurred = {kind[:2] for kind in standing.created}
+    known = {*product(standing.names.values(AGENT), map(str, Risk)), *occurred}
+    for (agent, risk), status in product(sorted(known), _FINAL):
+        end = (agent, risk, str(status))
         seen = standing.latency.get(end, Latency())
         resolved.add_metric(end, seen.count)
         if status is Status.EXPIRED:

@@ -1,5 +1,7 @@
 """The Django application of the composition root."""
 
+import logging
+
 from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 
@@ -14,5 +16,7 @@ class ProjectConfig(AppConfig):
         from hitl_project.grants import grant  # noqa: PLC0415 - needs the loaded settings
         from hitl_project.tracing import start  # noqa: PLC0415
 
+        # So that Python's warnings look like every other line.
+        logging.captureWarnings(True)
         start()
         post_migrate.connect(grant, sender=apps.get_app_config("approvals"))

@@ -30,8 +30,8 @@ for _minute in range(2, 30, 2):  # 14 rejections
     PLAN[_minute].append((MIGRATION, "rejected", 40.0))
 for _minute in (35, 45):
     PLAN[_minute].append((ROLLBACK, "cancelled", 40.0))
-for _minute in range(5, 25):  # 80 that wait, too few at a time for a burst
-    PLAN[_minute] += [(ROLLBACK, "waits", 0.0)] * 4
+for _minute in range(5, 25):  # 40 that wait, too few at a time for a burst
+    PLAN[_minute] += [(ROLLBACK, "waits", 0.0)] * 2
 PLAN[20].append((DEPLOY, "stuck", STUCK_SECONDS))
 
 
@@ -45,6 +45,8 @@ class Hour:
     stuck: str
     pending: int
     pending_of: Counter[str]
+    pending_at: Counter[str]
+    expiring: int
 
 
 def lead_hour(watched: Watched, traffic: Traffic, folder: Path, end: float) -> str:
@@ -82,10 +84,10 @@ def _backdate(stack: Stack, request_id: str, seconds: float) -> None:
 
 def _let_expire(watched: Watched, traffic: Traffic) -> None:
     """Open what expires after two seconds, and wait until a sweep has said so."""
-    before = watched.ended("expired")
+    before = watched.standing("expired")
     for _ in range(EXPIRING):
         traffic.open("feature_dev", "brief", "production")
-    soon(lambda: watched.ended("expired") == before + EXPIRING, "what nobody decides expires")
+    soon(lambda: watched.standing("expired") == before + EXPIRING, "what nobody decides expires")
 
 
 def _fail_delivery(watched: Watched) -> None:

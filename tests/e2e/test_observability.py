@@ -98,7 +98,10 @@ def lived(watched: Watched) -> Lived:
                 gateway.approve(run.request())
             for run in runs:
                 run.wait("completed")
-            soon(lambda: watched.ended("expired") == ends["expired"], "what nobody decides expires")
+            soon(
+                lambda: watched.standing("expired") == ends["expired"],
+                "what nobody decides expires",
+            )
         finally:
             over.set()
     stack.start_part("worker")
@@ -121,10 +124,28 @@ def hour(
     remembering.stop()
     prometheus = Prometheus.start(folder, file)
     waiting = watched.count(
-        "SELECT agent_name, count(*) FROM approval_requests WHERE status = 'pending' GROUP BY 1"
+        "SELECT agent_name, risk_level, count(*) FROM approval_requests"
+        " WHERE status = 'pending' GROUP BY 1, 2"
     )
-    pending_of = Counter({agent: number for (agent,), number in waiting.items()})
-    yield Hour(prometheus, end, lived.traffic, stuck, waiting.total(), pending_of)
+    pending_of: Counter[str] = Counter()
+    pending_at: Counter[str] = Counter()
+    for (agent, risk), number in waiting.items():
+        pending_of[agent] += number
+        pending_at[risk] += number
+    (soon_over,) = watched.gateway.stack.rows(
+        "SELECT count(*) AS number FROM approval_requests"
+        " WHERE status = 'pending' AND expires_at < clock_timestamp() + interval '1 h'"
+    )
+    yield Hour(
+        prometheus,
+        end,
+        lived.traffic,
+        stuck,
+        waiting.total(),
+        pending_of,
+        pending_at,
+        soon_over["number"],
+    )
     prometheus.stop()
 
 
@@ -268,25 +289,17 @@ def test_dashboard(watched: Watched, hour: Hour) -> None:
     tries = [_show(hour) for _ in range(3)]  # other tests use the machine meanwhile
     assert min(seconds for _, seconds in tries) < PANELS_SECONDS
     shown = tries[0][0]
-    stack = watched.gateway.stack
-    by_risk = watched.count(
-        "SELECT risk_level, count(*) FROM approval_requests WHERE status = 'pending' GROUP BY 1"
-    )
-    soon_over = stack.rows(
-        "SELECT count(*) AS number FROM approval_requests"
-        " WHERE status = 'pending' AND expires_at < clock_timestamp() + interval '1 h'"
-    )
     nothing = labels()
     assert shown == {
         "Queue overview": [
             {nothing: hour.pending},
-            {nothing: soon_over[0]["number"]},
+            {nothing: hour.expiring},
             {nothing: pytest.approx(STUCK_SECONDS, abs=120)},
         ],
-        "Critical backlog": [{nothing: by_risk[("critical",)]}],
+        "Critical backlog": [{nothing: hour.pending_at["critical"]}],
         "Approval rate (last hour)": [{nothing: 20 / 40}],
         "p95 latency": [{nothing: 5400}],
-        "Backlog by risk": [{labels(risk_level=risk): by_risk[(risk,)] for risk in RISKS}],
+        "Backlog by risk": [{labels(risk_level=risk): hour.pending_at[risk] for risk in RISKS}],
         "Latency percentiles p50/p95/p99": [
             {nothing: pytest.approx(30 + 30 * 10 / 14)},
             {nothing: 5400},
@@ -303,7 +316,7 @@ def test_dashboard(watched: Watched, hour: Hour) -> None:
             {
                 labels(agent="infrastructure"): 20,
                 labels(agent="feature_dev"): 14 + EXPIRING,
-                labels(agent="cicd"): 2 + 80 + 1 + 1,
+                labels(agent="cicd"): 2 + 40 + 1 + 1,
             }
         ],
         "Timeout rate": [{nothing: pytest.approx(EXPIRING / 42)}],
@@ -311,7 +324,7 @@ def test_dashboard(watched: Watched, hour: Hour) -> None:
             {
                 labels(risk_level="low"): 0,
                 labels(risk_level="medium"): 0,
-                labels(risk_level="high"): 123,
+                labels(risk_level="high"): 83,
                 labels(risk_level="critical"): 1,
             }
         ],
@@ -326,15 +339,15 @@ def test_dashboard(watched: Watched, hour: Hour) -> None:
         ],
     }
     assert {*shown, "Active Approvals"} == panels().keys()
-    rows = _active_approvals(stack)
-    assert len(rows) == hour.pending
+    rows = _active_approvals(watched.gateway.stack)
+    assert len(rows) == watched.standing("pending")
     first = rows[0]
     assert (first["risk_level"], first["operation"], first["agent"]) == (
         "critical",
         "deploy",
         "cicd",
     )
-    assert first["page_url"].startswith(f"{stack.url}/approvals/")
+    assert first["page_url"].startswith(f"{watched.urls[0]}/approvals/")
 
 
 def _show(hour: Hour) -> tuple[dict[str, list[dict[Labels, float]]], float]:

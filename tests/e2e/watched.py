@@ -27,7 +27,7 @@ class Watched:
         assert told[0] == told[1]
         return pages[0]
 
-    def ended(self, status: str) -> int:
+    def standing(self, status: str) -> int:
         """How many requests have this status."""
         query = "SELECT count(*) AS number FROM approval_requests WHERE status = %s"
         return int(self.gateway.stack.rows(query, status)[0]["number"])

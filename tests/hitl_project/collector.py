@@ -55,12 +55,19 @@ class Collector:
         eventually(arrived, f"a span {name} of {request_id} arrived", 30)
         return found[0]
 
-    def root_of(self, span: Span) -> Span:
-        """The span that a span's trace began with here."""
-        known = {one.id: one for one in self.spans}
-        while span.parent in known:
-            span = known[span.parent]
-        return span
+    def web_request_of(self, span: Span) -> Span:
+        """The web request that a span is part of, once it has ended and arrived."""
+        found: list[Span] = []
+
+        def arrived() -> bool:
+            known = {one.id: one for one in list(self.spans)}
+            found[:] = [span]
+            while found[0].parent in known:
+                found[:] = [known[found[0].parent]]
+            return found[0].kind == "SPAN_KIND_SERVER"
+
+        eventually(arrived, f"the web request of {span.name} arrived", 30)
+        return found[0]
 
 
 @contextmanager
@@ -92,7 +99,7 @@ def _read(body: bytes) -> Iterator[Span]:
     for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
         for scope in resource.scope_spans:
             for message in scope.spans:
-                yield _span(message, str(resource))
+                yield _span(message, f"{resource.resource} {message}")
 
 
 def _span(message: Message, whole: str) -> Span:

@@ -5,18 +5,20 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from io import StringIO
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from approvals import trail
+from approvals import services, trail
 from hitl_project.limits import Receive, Scope, Send
 from hitl_project.logs import JsonLines, TextLines
 from hitl_project.tracing import follow_web
+from tests.approvals.scenes import opened, pass_deadline
 from tests.e2e.gateway import new_label
 from tests.e2e.stack import soon
 from tests.hitl_project.followed import Followed, Line
@@ -40,6 +42,17 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
     return made
 
 
+@pytest.fixture
+def stream() -> Iterator[StringIO]:
+    """What this process logs meanwhile, as JSON."""
+    handler = logging.StreamHandler(StringIO())
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    yield handler.stream
+    root.removeHandler(handler)
+
+
 def test_every_line_of_a_path_has_its_ids_and_none_what_people_wrote(followed: Followed) -> None:
     written = {name: f"{name}-{uuid4().hex}" for name in ("key", "words", "comment", "reason")}
     service = new_label()
@@ -51,8 +64,8 @@ def test_every_line_of_a_path_has_its_ids_and_none_what_people_wrote(followed: F
         "api_key": written["key"],
     }
     body = {"workflow_id": f"nightly {service}", "thread_id": "nightly", "agent_name": "ops"}
-    opened = followed.call("rosa", "POST", "/approvals", {**body, "task": task})
-    asked = opened.json()["request_id"]
+    answer = followed.call("rosa", "POST", "/approvals", {**body, "task": task})
+    asked = answer.json()["request_id"]
     comment = {"comment": written["comment"]}
     assert followed.call("ben", "POST", f"/approvals/{asked}/approve", comment).is_success
     assert followed.reject(asked, written["reason"]).status_code == 409
@@ -101,6 +114,20 @@ def test_every_line_of_a_path_has_its_ids_and_none_what_people_wrote(followed: F
     everything = json.dumps(followed.lines())
     for text in (*written.values(), service + "\\n", "Replacing", *followed.secrets()):
         assert text not in everything, text
+
+
+def test_a_delivery_that_fails_says_which_one_and_why(followed: Followed) -> None:
+    followed.sandbox.fault("linear", "status", "issueCreate", status=500, times=1)
+    run = followed.ask("deploy")
+    request_id = run.request()
+    followed.wait_until_told(request_id, "linear")
+    lines = followed.lines_about("request_id", request_id)
+    (failed,) = (line for line in lines if line["message"] == "Delivery failed")
+    assert (failed["level"], failed["workflow_id"], failed["channel"], failed["attempts"]) == (
+        *("WARNING", run.id, "linear", 1),
+    )
+    assert failed["error"].startswith("Linear answered 500")
+    assert ("linear", 2) in told(lines, "Delivery succeeded", "channel", "attempts")
 
 
 def test_every_line_of_every_process_is_one_json_object(followed: Followed) -> None:
@@ -194,6 +221,16 @@ def test_a_step_about_another_request_keeps_nothing_but_the_channel() -> None:
         with trail.step("execute", request_id="one", via="system"):
             assert trail.ids()["workflow_id"] == "wf-one"
     assert trail.ids() == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_line_of_a_batch_says_which_request_it_is_about(stream: StringIO) -> None:
+    requests = {str(opened(workflow_id=f"wf-{number}")): f"wf-{number}" for number in range(3)}
+    pass_deadline(*map(UUID, requests))
+    assert services.expire_overdue() == 3
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    found = told(lines, "Request decided", "request_id", "workflow_id", "status", "channel")
+    assert sorted(found) == sorted((*pair, "expired", "system") for pair in requests.items())
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,8 +1,11 @@
 """The row that says up to when final requests are rolled up; its lock orders what depends on it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from approvals.models import RollUpMark
+
+# A mark that stands longer than this has something in its way, or everything before it.
+LATE = timedelta(hours=1)
 
 
 def marked() -> datetime | None:

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from django.db import connection
 
+from approvals import outbox
 from approvals.core.lifecycle import Status
 from approvals.metrics.labels import AGENT, ENVIRONMENT, Names, folded
 from approvals.metrics.latency import MICROSECONDS, TOOK, WITHIN, Latency
-from approvals.metrics.mark import marked
+from approvals.metrics.mark import LATE, marked
+from approvals.metrics.registry import much_to_read
 from approvals.models import ApprovalRequest, RolledUpRequests, RollUpMark
 
 _REQUESTS = ApprovalRequest._meta.db_table
@@ -98,8 +101,10 @@ class Standing:
 def read_standing() -> Standing:
     """The counts as the tables have them now; keeps the names that nobody has seen before."""
     names = Names.read()
-    with connection.cursor() as cursor:
-        cursor.execute(_READ, {"marked": marked() or "-infinity", **names.folding()})
+    up_to_at = marked()
+    behind = up_to_at is None or outbox.clock() - up_to_at > LATE
+    with much_to_read() if behind else nullcontext(), connection.cursor() as cursor:
+        cursor.execute(_READ, {"marked": up_to_at or "-infinity", **names.folding()})
         groups = [_Group(*row) for row in cursor]
     first = [(group.agent, group.environment, group.first_at or _LONG_AGO) for group in groups]
     standing = Standing(names.admitting(first))

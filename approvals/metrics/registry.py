@@ -1,6 +1,7 @@
 """Where every package registers what `/metrics` reads from tables, and how that is read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from django.db import connection, transaction
 from prometheus_client import CollectorRegistry
@@ -21,6 +22,10 @@ SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL jit = off;
 SET LOCAL statement_timeout = '9s'
 """
+_PLAN_AFRESH = """
+SET LOCAL enable_seqscan = DEFAULT;
+SET LOCAL max_parallel_workers_per_gather = DEFAULT
+"""
 
 
 def scrape() -> Sequence[Metric]:
@@ -29,3 +34,12 @@ def scrape() -> Sequence[Metric]:
         with connection.cursor() as cursor:
             cursor.execute(_PLAN)
         return list(TABLES.collect())
+
+
+@contextmanager
+def much_to_read() -> Iterator[None]:
+    """Let the planner read whole tables in here after all: what has to be read is most of one."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PLAN_AFRESH)
+        yield
+        cursor.execute(_PLAN)

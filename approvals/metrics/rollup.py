@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 STEP_ROWS = 20_000
 # How far a clock may be set back without a decision being missed.
 MARGIN = timedelta(minutes=10)
-LATE = timedelta(hours=1)
 
 _REQUESTS = ApprovalRequest._meta.db_table
 _ROLLED = RolledUpRequests._meta.db_table
@@ -103,7 +102,7 @@ def _certain() -> datetime | None:
         now, oldest, hidden = cast("tuple[datetime, datetime, bool]", cursor.fetchone())
     certain = None if hidden else oldest - MARGIN
     reached = certain or mark.marked()
-    if reached is None or now - reached > LATE:
+    if reached is None or now - reached > mark.LATE:
         log.warning(
             "Metrics can be rolled up to %s only: %s. They stay exact, but scrapes take longer.",
             reached or "their beginning",

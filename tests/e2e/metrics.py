@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 _OURS = re.compile(r"(# (HELP|TYPE) )?hitl_")
+_SERIES = re.compile(r"hitl_")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,16 @@ class Scrape:
 
 def scrape(url: str) -> Scrape:
     """Read the gateway's own metrics at `/metrics`; the rest would take longer to parse."""
-    answer = httpx.get(f"{url}/metrics", trust_env=False).raise_for_status()
-    ours = [line for line in answer.text.splitlines() if _OURS.match(line)]
-    families = text_string_to_metric_families("\n".join([*ours, ""]))
+    families = text_string_to_metric_families("\n".join([*_read(url, _OURS), ""]))
     return Scrape([sample for family in families for sample in family.samples])
+
+
+def series(url: str) -> dict[str, float]:
+    """The gateway's own metrics, unparsed: the value of each series as it is written."""
+    pairs = (line.rpartition(" ") for line in _read(url, _SERIES))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def _read(url: str, wanted: re.Pattern[str]) -> list[str]:
+    answer = httpx.get(f"{url}/metrics", trust_env=False).raise_for_status()
+    return [line for line in answer.text.splitlines() if wanted.match(line)]

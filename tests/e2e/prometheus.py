@@ -15,7 +15,7 @@ import httpx
 import yaml
 
 from hitl_project import children
-from tests.e2e.metrics import scrape
+from tests.e2e.metrics import series
 from tests.e2e.stack import free_port, soon
 from tests.tools import require_tool
 
@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config" / "prometheus"
 ALERTS = CONFIG / "alerts" / "hitl-metrics.yml"
 ALERTMANAGER = ROOT / "config" / "alertmanager" / "alertmanager.yml"
-RULES = CONFIG / "rules" / "hitl-recording.yml"
 JOB = "hitl-gateway"
 STEP_SECONDS = 15
 
@@ -38,17 +37,14 @@ class Past:
 
     def scrape(self, urls: Iterable[str], moments: Iterable[float]) -> None:
         """Read every instance's `/metrics` once and note what it says at each of the moments."""
-        pages = {url.removeprefix("http://"): _samples(url) for url in urls}
+        pages = {url.removeprefix("http://"): series(url) for url in urls}
+        said = {
+            _of_target(name, instance): value
+            for instance, page in pages.items()
+            for name, value in {**page, "up": 1.0}.items()
+        }
         for moment in moments:
-            for instance, samples in pages.items():
-                mine = {"job": JOB, "instance": instance}
-                self._note("up", mine, 1, moment)
-                for name, labels, value in samples:
-                    self._note(name, {**labels, **mine}, value, moment)
-
-    def _note(self, name: str, labels: Mapping[str, str], value: float, moment: float) -> None:
-        pairs = ",".join(f"{key}={json.dumps(text)}" for key, text in labels.items())
-        self._lines.append(f"{name}{{{pairs}}} {value} {moment:.3f}")
+            self._lines += [f"{name} {value} {moment:.3f}" for name, value in said.items()]
 
     def write(self, folder: Path, data: Path) -> None:
         """Make blocks of Prometheus's storage of everything that was noted."""
@@ -62,8 +58,10 @@ def _labels(series: Mapping[str, Any]) -> Labels:
     return frozenset((key, text) for key, text in series["metric"].items() if key != "__name__")
 
 
-def _samples(url: str) -> list[tuple[str, dict[str, str], float]]:
-    return [(sample.name, sample.labels, sample.value) for sample in scrape(url).samples]
+def _of_target(name: str, instance: str) -> str:
+    """A series with the labels that Prometheus would add."""
+    target = f'job="{JOB}",instance="{instance}"'
+    return f"{name[:-1]},{target}}}" if name.endswith("}") else f"{name}{{{target}}}"
 
 
 @dataclass
@@ -238,14 +236,6 @@ def hasty_routes(receiver: str) -> Mapping[str, Any]:
         for webhook in receivers["webhook_configs"]:
             webhook["url"] = f"{receiver}{receivers['name']}"
     return config
-
-
-def record_rules(prometheus: Prometheus, data: Path, start: float, end: float) -> None:
-    """Compute the recording rules over the past; a server that is started later sees them."""
-    command = [require_promtool(), "tsdb", "create-blocks-from", "rules"]
-    command += [f"--start={start:.0f}", f"--end={end:.0f}", f"--url={prometheus.url}"]
-    command += [f"--output-dir={data}", f"--eval-interval={STEP_SECONDS}s", str(RULES)]
-    _run(command)
 
 
 def _receive(told: list[dict[str, Any]]) -> ThreadingHTTPServer:

@@ -1,6 +1,7 @@
 """What Prometheus, Alertmanager and Grafana are told is what the tables say, and what they make of
 it is right: two web servers, two workers, the shipped files, real servers on the other side."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from psycopg.rows import dict_row
 from hitl_project.embedded import SUPERUSER, Postgres
 from tests.e2e.gateway import Gateway
 from tests.e2e.hour import EXPIRING, STUCK_SECONDS, Hour, lead_hour
-from tests.e2e.metrics import Scrape, scrape
+from tests.e2e.metrics import Scrape, series
 from tests.e2e.prometheus import (
     ALERTS,
     STEP_SECONDS,
@@ -33,11 +34,10 @@ from tests.e2e.prometheus import (
     Prometheus,
     hasty,
     hasty_routes,
-    record_rules,
 )
 from tests.e2e.stack import WORKER, Stack, free_port, soon
 from tests.e2e.traffic import Traffic
-from tests.e2e.watched import Watched, key
+from tests.e2e.watched import Watched
 from tests.observability.board import active_approvals_sql, expressions, panels
 
 pytestmark = pytest.mark.timeout(300)
@@ -50,6 +50,7 @@ RISKS = ("low", "medium", "high", "critical")
 BOUNDS_SECONDS = (30, 60, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
 SCRAPE_SECONDS = 0.1
 PANELS_SECONDS = 2
+_COUNTER = re.compile(r"(?!hitl_approval_backlog_total)\w+(_total|_bucket|_count|_sum)\b")
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,6 @@ def hour(
     stuck = lead_hour(watched, lived.traffic, folder, end)
     file = folder / "prometheus.yml"
     file.write_text("global: {}\n")
-    remembering = Prometheus.start(folder, file)
-    record_rules(remembering, folder / "data", end - 3600, end)
-    remembering.stop()
     prometheus = Prometheus.start(folder, file)
     waiting = watched.count(
         "SELECT agent_name, risk_level, count(*) FROM approval_requests"
@@ -388,13 +386,14 @@ def _alive(url: str) -> bool:
 def _watch(url: str, over: Event) -> tuple[list[str], int]:
     """Scrape until it is over: which counters fell in between, and how many scrapes that were."""
     fallen: list[str] = []
-    last: dict[Any, float] = {}
+    last: dict[str, float] = {}
     scrapes = 0
     while not over.wait(0.25):
-        samples = [s for s in scrape(url).samples if _counts(s.name)]
-        now = {key(sample): sample.value for sample in samples}
+        now = {name: value for name, value in series(url).items() if _COUNTER.match(name)}
         fallen += [
-            f"{key}: {last[key]} > {now.get(key)}" for key in last if now.get(key, -1) < last[key]
+            f"{name}: {last[name]} > {now.get(name)}"
+            for name in last
+            if now.get(name, -1) < last[name]
         ]
         last = now
         scrapes += 1
@@ -404,11 +403,6 @@ def _watch(url: str, over: Event) -> tuple[list[str], int]:
 def _findings(watchers: Sequence["Future[tuple[list[str], int]]"]) -> tuple[list[str], int]:
     results = [watcher.result() for watcher in watchers]
     return [fall for fallen, _ in results for fall in fallen], sum(n for _, n in results)
-
-
-def _counts(name: str) -> bool:
-    counter = name.startswith("hitl_") and name.endswith(("_total", "_bucket", "_count", "_sum"))
-    return counter and name != "hitl_approval_backlog_total"
 
 
 def _counted(

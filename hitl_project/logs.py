@@ -42,8 +42,14 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The line without its traceback."""
-        fields = (f"{key}={value}" for key, value in _fields(record).items())
+        fields = (f"{key}={_on_one_line(value)}" for key, value in _fields(record).items())
         return " ".join([super().formatMessage(record), *fields])
+
+
+def _on_one_line(value: object) -> str:
+    """A value as text that cannot pass for a line of its own: agents choose their workflows' ids."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def write_line(message: str, *_: object) -> None:

@@ -265,6 +265,12 @@ def test_a_line_shows_no_more_than_what_was_told() -> None:
     )
 
 
+def test_no_id_passes_for_a_line_of_its_own() -> None:
+    with trail.step("deliver", workflow_id="nightly\n2026-11-01 INFO root: Vote cast"):
+        assert "\n" not in TextLines().format(record("Delivered"))
+        assert "\n" not in JsonLines().format(record("Delivered"))
+
+
 def test_a_traceback_is_one_field_of_its_line() -> None:
     try:
         raise ValueError("no")

@@ -47,7 +47,7 @@ class TextLines(logging.Formatter):
 
 
 def _on_one_line(value: object) -> str:
-    """A value as text that cannot pass for a line of its own: agents choose their workflows' ids."""
+    """A value that cannot pass for a line of its own: agents choose their workflows' ids."""
     text = str(value)
     return text if text.isprintable() else repr(text)
 

@@ -23,17 +23,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, where tests run side by side, what shares a costly start.
-
-    That is a file, and of `e2e` all tests that share one gateway.
-    """
-    for item in items:
-        shared = "whole_gateway" in getattr(item, "fixturenames", ())
-        group = "gateway" if shared else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings_xdist_suffix() -> None:
     """Leave the database its name: every process of the tests has a PostgreSQL of its own."""

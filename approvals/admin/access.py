@@ -34,7 +34,8 @@ def actor_of(request: HttpRequest) -> Actor:
 
 def able(request: HttpRequest, ability: Ability) -> bool:
     """Whether the roles of whoever is at work have the ability; the verbs judge again."""
-    return actors.able(actor_of(request), ability)
+    # The login page, too, asks what whoever looks at it may see.
+    return request.user.is_authenticated and actors.able(actor_of(request), ability)
 
 
 def is_staff(request: HttpRequest) -> bool:

@@ -50,6 +50,12 @@ def test_only_staff_come_in() -> None:
     assert signed_in(manager("maria"), staff=True).get(REQUESTS).status_code == 200
 
 
+def test_who_is_not_logged_in_gets_the_login_page(db: None) -> None:
+    answer = Client().get("/admin/", follow=True)
+    assert (answer.status_code, answer.redirect_chain[-1][0]) == (200, "/admin/login/?next=/admin/")
+    assert "Password" in answer.content.decode()
+
+
 @pytest.mark.parametrize("model", ["approvalrequest", "delivery", "auditentry", "vote"])
 def test_nobody_adds_edits_or_deletes_a_row_by_hand(model: str) -> None:
     request_id, root = opened(DELETE), person("root", "operators", "release-managers")

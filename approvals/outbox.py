@@ -52,7 +52,7 @@ BUSY_SECONDS = 1.0
 MAX_ATTEMPTS = 110
 MAX_WAIT_SECONDS = 900.0
 MAX_PAUSE_SECONDS = 7200.0
-_RESUMED_AT = "resumed_at"
+RESUMED_AT = "resumed_at"
 # What was decided, if only by the deadline: nobody waits to hear that something was withdrawn.
 _VERDICTS = {Status.APPROVED, Status.REJECTED, Status.EXPIRED}
 
@@ -307,8 +307,8 @@ def note_resumed(request: Snapshot) -> None:
         return
     now = clock()
     rows = Delivery.objects.filter(request_id=request.id, channel=WORKFLOW)
-    first = rows.exclude(memory__has_key=_RESUMED_AT)
-    if first.update(memory={_RESUMED_AT: now.isoformat()}):
+    first = rows.exclude(memory__has_key=RESUMED_AT)
+    if first.update(memory={RESUMED_AT: now.isoformat()}):
         waited = now - request.decided_at
         tally.observe(tally.DECISION_TO_RESUME, request.status, seconds=waited.total_seconds())
 

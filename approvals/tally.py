@@ -117,7 +117,8 @@ def count(metric: TalliedMetric, *values: str, times: int = 1) -> None:
 
 def observe(metric: TalliedMetric, *values: str, seconds: float) -> None:
     """Add an observation to a histogram, in the same transaction as `count` would."""
-    microseconds = round(seconds * 1_000_000)
+    # A clock may be set back; a sum must not.
+    microseconds = max(0, round(seconds * 1_000_000))
     within = [int(microseconds <= round(bound * 1_000_000)) for bound in metric.bounds]
     _raise(metric, values, 1, microseconds, within)
 

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from approvals import outbox
-from approvals.core.events import EventName, concerned_channels
+from approvals.core.events import WORKFLOW, EventName, concerned_channels
 from approvals.models import AuditEntry, Delivery, Heartbeat
 
 VERSION = "0.1.0"
@@ -19,10 +19,12 @@ _LOOKED_AT = 1000
 
 # Owed since the oldest event that the channel has not been told of. What is owed without an event
 # of its own, such as a link to the issue, is owed since it first failed or, before that, since it
-# was raised. A refused vote is the one event that is not always owed.
+# was raised. A refused vote is the one event that is not always owed. A run that has gone on with
+# its verdict stays owed until its action has ended, which may take long and keeps nobody waiting.
 _OWED = f"""
 WITH owed AS MATERIALIZED (
     SELECT channel, request_id, told, not_before, gave_up_at,
+           channel = '{WORKFLOW}' AND memory ? '{outbox.RESUMED_AT}' AND attempts = 0 AS at_work,
            row_number() OVER (PARTITION BY channel, gave_up_at IS NULL ORDER BY id) AS place
     FROM {Delivery._meta.db_table}
     WHERE done < wanted
@@ -30,8 +32,8 @@ WITH owed AS MATERIALIZED (
 SELECT channel,
        count(*) FILTER (WHERE gave_up_at IS NULL),
        count(*) FILTER (WHERE gave_up_at IS NOT NULL),
-       extract(epoch FROM statement_timestamp() -
-               min(coalesce(untold.at, not_before)) FILTER (WHERE gave_up_at IS NULL))::float8
+       extract(epoch FROM statement_timestamp() - min(coalesce(untold.at, not_before))
+               FILTER (WHERE gave_up_at IS NULL AND NOT at_work))::float8
 FROM owed
 LEFT JOIN LATERAL (
     SELECT min(entry.at) AS at FROM {AuditEntry._meta.db_table} AS entry

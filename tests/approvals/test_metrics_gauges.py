@@ -10,6 +10,7 @@ from django.db import connection
 
 from approvals import outbox, services
 from approvals.models import AuditEntry, Delivery
+from approvals.selectors.request import get_snapshot
 from tests.approvals.scenes import (
     DEPLOY,
     delivery,
@@ -160,6 +161,20 @@ def test_owed_without_an_event_is_owed_since_it_failed_first() -> None:
     happened(request_id, "delivery.failed", 900)
     Delivery.objects.filter(pk=row.pk).update(not_before="2100-01-01T00:00Z")
     assert age("linear") == pytest.approx(900, abs=20)
+
+
+def test_a_run_that_went_on_with_its_verdict_is_not_kept_waiting_by_its_own_action() -> None:
+    request_id = opened(interrupt_id="i")
+    reject(request_id, manager("grace"), "no")
+    happened(request_id, "request.rejected", 700)
+    happened(request_id, "vote.cast", 700)
+    assert age("workflow") == pytest.approx(700, abs=20)
+    outbox.note_resumed(get_snapshot(request_id))
+    assert age("workflow") == 0
+    assert Page.scrape().value("hitl_deliveries_owed", channel="workflow") == 1
+    # The action ended badly and the delivery failed: now it waits to be tried again.
+    Delivery.objects.filter(request=request_id, channel="workflow").update(attempts=1)
+    assert age("workflow") == pytest.approx(700, abs=20)
 
 
 def test_what_was_given_up_ages_no_more() -> None:

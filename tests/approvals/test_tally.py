@@ -141,6 +141,14 @@ def test_observations_fall_into_their_buckets_bounds_included() -> None:
     assert page.value(f"{RESUMED}_sum", status="rejected") == 97_199.950001
 
 
+def test_a_clock_that_was_set_back_takes_nothing_from_a_sum() -> None:
+    tally.observe(tally.DECISION_TO_RESUME, "approved", seconds=0.25)
+    tally.observe(tally.DECISION_TO_RESUME, "approved", seconds=-60.0)
+    page = Page.scrape()
+    assert page.value(f"{RESUMED}_sum", status="approved") == 0.25
+    assert page.value(f"{RESUMED}_count", status="approved") == 2
+
+
 def test_the_application_s_own_role_may_count(postgres_server: Postgres) -> None:
     with as_application(postgres_server):
         refuse("inactive", "inactive")

@@ -175,10 +175,10 @@ class Alertmanager:
         except OSError:
             return False
 
-    def post(self, *names: str) -> None:
-        """Let these alerts fire, with the labels that their rules give them."""
+    def post(self, *names: str, **more: str) -> None:
+        """Let these alerts fire, with the labels that their rules give them, and more."""
         alerts = files.alerts()
-        body = [{"labels": {"alertname": name, **alerts[name]["labels"]}} for name in names]
+        body = [{"labels": {"alertname": name, **alerts[name]["labels"], **more}} for name in names]
         request = urllib.request.Request(  # noqa: S310 - ours
             f"{self.url}/api/v2/alerts",
             data=json.dumps(body).encode(),
@@ -228,5 +228,8 @@ def test_the_worse_holds_back_the_lesser_of_its_area_and_a_gateway_that_is_down_
     alertmanager.post("CriticalApprovalStuck")
     told = {"CriticalApprovalStuck", "ApprovalBacklogByAgent", "IntegrationDeliveryFailing"}
     eventually(lambda: alertmanager.told() == told, "what waits waits behind what is stuck")
-    alertmanager.post("GatewayDown")
+    alertmanager.post("GatewayDown", part="channels")
+    told = {"CriticalApprovalStuck", "GatewayDown"}
+    eventually(lambda: alertmanager.told() == told, "people may not be told of what is stuck")
+    alertmanager.post("GatewayDown", part="web")
     eventually(lambda: alertmanager.told() == {"GatewayDown"}, "all wait behind the gateway")

@@ -4,7 +4,6 @@ import http.client
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -72,7 +71,7 @@ def running_stack() -> Iterator[Stack]:
             "HITL_LOG_LEVEL": "WARNING",
             floor.DATABASE_ENV: postgres.owner_url,
         }
-        stack = Stack(environment, _free_port(), _free_port(), folder)
+        stack = Stack(environment, children.free_port(), children.free_port(), folder)
         _migrate(stack)
         floor.create_tables(postgres.owner_url)
         web = ("web", "--port", str(stack.web_port), "--skip-checks")
@@ -123,9 +122,3 @@ def _answers(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

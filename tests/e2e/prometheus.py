@@ -16,7 +16,7 @@ import yaml
 
 from hitl_project import children
 from tests.e2e.metrics import series
-from tests.e2e.stack import free_port, soon
+from tests.e2e.stack import soon
 from tests.tools import require_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ class Prometheus:
     def start(cls, folder: Path, file: Path) -> Self:
         """Start over the data in `folder/data`, configured by the file, and wait for it."""
         program = require_tool("prometheus", "on Debian and Ubuntu `apt-get install prometheus`")
-        port = free_port()
+        port = children.free_port()
         process = children.spawn(
             [
                 program,
@@ -161,7 +161,7 @@ class Alertmanager:
         address = f"http://127.0.0.1:{receiver.server_address[1]}/"
         file = folder / "alertmanager.yml"
         file.write_text(yaml.safe_dump(dict(config(address))))
-        port = free_port()
+        port = children.free_port()
         process = children.spawn(
             [
                 program,

@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,7 +75,7 @@ class Stack:
         self.database = database
         self.redis = RedisServer(folder)
         self.webhook_secret = secrets.token_urlsafe(32)
-        self.port = free_port()
+        self.port = children.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -243,10 +242,3 @@ class Stack:
     def close_gate(self, name: str) -> Gate:
         """Make whatever comes to the gate of that name wait there."""
         return Gate(gate_of(self.data_dir, name))
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

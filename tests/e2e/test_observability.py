@@ -22,6 +22,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
+from hitl_project import children
 from hitl_project.embedded import SUPERUSER, Postgres
 from tests.e2e.gateway import Gateway
 from tests.e2e.hour import EXPIRING, STUCK_SECONDS, Hour, lead_hour
@@ -35,7 +36,7 @@ from tests.e2e.prometheus import (
     hasty,
     hasty_routes,
 )
-from tests.e2e.stack import WORKER, Stack, free_port, soon
+from tests.e2e.stack import WORKER, Stack, soon
 from tests.e2e.traffic import Traffic
 from tests.e2e.watched import Watched
 from tests.observability.board import active_approvals_sql, expressions, panels
@@ -72,7 +73,7 @@ def watched(
     stack = Stack.start(folder, postgres_server, "watched", without=["LINEAR_API_KEY"])
     try:
         gateway = Gateway(stack)
-        port = free_port()
+        port = children.free_port()
         stack.run("web-2", "web", "--port", str(port))
         stack.run("worker-2", *WORKER)
         gateway.create_people()

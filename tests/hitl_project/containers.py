@@ -24,12 +24,6 @@ from tests.hitl_project.compose import bind_mounts
 from tests.hitl_project.dockerfile import Stage
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Relay(socketserver.ThreadingTCPServer):
     """Passes connections to a port of this machine on to a Unix socket, for whoever asks by TCP."""
 

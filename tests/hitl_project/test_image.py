@@ -21,12 +21,12 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from hitl_project import children
 from hitl_project.embedded import SUPERUSER, Postgres
 from tests.hitl_project import compose
 from tests.hitl_project.containers import (
     Containers,
     Relay,
-    free_port,
     psql,
     start_prometheus,
     start_redis,
@@ -104,12 +104,12 @@ def containers(
 ) -> Iterator[Containers]:
     """The gateway's services, not started, beside a Redis that its service's command started."""
     services = compose.services(values)
-    port = free_port()
+    port = children.free_port()
     redis = start_redis(services["redis"], port, folder)
     addresses = {
         "postgres:5432": database,
         "redis:6379": f"127.0.0.1:{port}",
-        "web:8000": f"127.0.0.1:{free_port()}",
+        "web:8000": f"127.0.0.1:{children.free_port()}",
     }
     made = Containers(image, services, folder, addresses)
     try:
@@ -169,7 +169,7 @@ def test_all_of_it_together_is_ready(running: Containers) -> None:
 
 
 def test_where_no_web_server_answers_a_health_check_fails_with_a_sentence() -> None:
-    elsewhere = f"127.0.0.1:{free_port()}"
+    elsewhere = f"127.0.0.1:{children.free_port()}"
     check = [sys.executable, str(compose.DEPLOY / "healthcheck.py"), "--queue", "runs"]
     ended = subprocess.run(  # noqa: S603
         [*check, "--of", f"http://{elsewhere}"],
@@ -230,7 +230,7 @@ def test_prometheus_reads_the_metrics_with_the_token_by_the_command_of_the_compo
 ) -> None:
     require_tool("prometheus", "on Debian and Ubuntu `apt install prometheus`")
     eventually(lambda: is_healthy(running, "web"), "web is healthy", 120, every_seconds=1)
-    port, root = free_port(), folder / "prometheus"
+    port, root = children.free_port(), folder / "prometheus"
     root.mkdir()
     process = start_prometheus(compose.services(values)["prometheus"], running, port, root)
     try:

@@ -10,8 +10,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from hitl_project import children
 from tests.e2e.gateway import new_label
-from tests.e2e.stack import free_port, soon
+from tests.e2e.stack import soon
 from tests.hitl_project.followed import Followed
 from tests.hitl_project.test_settings import COMPLETE, ROOT
 
@@ -185,10 +186,10 @@ def test_a_process_that_is_asked_to_stop_sends_its_last_spans(followed: Followed
 
 
 def test_a_collector_that_is_gone_holds_nothing_up(followed: Followed) -> None:
-    stack, port = followed.stack, free_port()
+    stack, port = followed.stack, children.free_port()
     collector, stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = (
         stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"],
-        f"http://127.0.0.1:{free_port()}",
+        f"http://127.0.0.1:{children.free_port()}",
     )
     stack.run("alone", "web", "--port", str(port))
     stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.parse
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hitl_project import children
 from tests.hitl_project.test_up_whole import ROOT, environment, get, manage
 from tests.processes import descendants, runs
 from tests.tools import require_tool
@@ -22,17 +22,11 @@ from tests.waiting import eventually
 ALERTS = ROOT / "config" / "prometheus" / "alerts" / "hitl-metrics.yml"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Watched:
     """One `manage.py up` with Prometheus, without the demo, and what it printed."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.port = children.free_port()
         self._said = folder / "said"
         given = environment(
             HITL_DATA_DIR=str(folder / "data"),
@@ -129,7 +123,11 @@ def test_prometheus_does_not_outlive_a_killed_up(watched: Watched) -> None:
 
 
 def test_where_prometheus_is_not_installed_up_names_the_package(tmp_path: Path) -> None:
-    given = {"PATH": str(tmp_path), "PORT": str(free_port()), "HITL_DATA_DIR": str(tmp_path)}
+    given = {
+        "PATH": str(tmp_path),
+        "PORT": str(children.free_port()),
+        "HITL_DATA_DIR": str(tmp_path),
+    }
     ended = manage("up", HITL_PROMETHEUS="1", **given)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "install the package prometheus" in ended.stderr

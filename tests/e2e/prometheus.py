@@ -191,6 +191,20 @@ class Alertmanager:
         alerts: list[dict[str, Any]] = self.http.get("/api/v2/alerts").raise_for_status().json()
         return [alert for alert in alerts if alert["labels"]["alertname"] == name]
 
+    def post(self, *labels: Mapping[str, str]) -> None:
+        """Let alerts with these labels fire."""
+        alerts = [{"labels": dict(each)} for each in labels]
+        self.http.post("/api/v2/alerts", json=alerts).raise_for_status()
+
+    def free(self) -> set[str]:
+        """The names of the alerts that fire and that no other one holds back."""
+        alerts: list[dict[str, Any]] = self.http.get("/api/v2/alerts").raise_for_status().json()
+        return {
+            alert["labels"]["alertname"]
+            for alert in alerts
+            if alert["status"]["state"] == "active" and not alert["status"]["inhibitedBy"]
+        }
+
     def stop(self) -> None:
         """End the server and its receiver."""
         self.http.close()

@@ -3,14 +3,12 @@
 import json
 import re
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.stack import free_port
+from tests.e2e.prometheus import Alertmanager
 from tests.observability import prometheus_files as files
 from tests.tools import require_tool
 from tests.waiting import eventually
@@ -148,74 +146,24 @@ def test_the_shipped_receivers_reach_nobody_and_hold_no_secret() -> None:
             assert webhook["url"].startswith("http://127.0.0.1:")
 
 
-class Alertmanager:
-    """A real one with the shipped configuration, on a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        program = require_tool(
-            "prometheus-alertmanager", "on Debian and Ubuntu the package of the same name"
-        )
-        self.url = f"http://127.0.0.1:{free_port()}"
-        arguments = [
-            f"--config.file={files.ALERTMANAGER}",
-            f"--storage.path={folder}",
-            f"--web.listen-address={self.url.removeprefix('http://')}",
-            "--cluster.listen-address=",
-        ]
-        self._log = (folder / "log").open("wb")
-        self.process = subprocess.Popen(  # noqa: S603 - an installed program
-            [program, *arguments], stdout=self._log, stderr=self._log
-        )
-        eventually(self._ready, "Alertmanager answers")
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310 - ours
-                return True
-        except OSError:
-            return False
-
-    def post(self, *names: str, **more: str) -> None:
-        """Let these alerts fire, with the labels that their rules give them, and more."""
-        alerts = files.alerts()
-        body = [{"labels": {"alertname": name, **alerts[name]["labels"], **more}} for name in names]
-        request = urllib.request.Request(  # noqa: S310 - ours
-            f"{self.url}/api/v2/alerts",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - ours
-            pass
-
-    def told(self) -> set[str]:
-        """The alerts that fire and that no other one holds back."""
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=5) as answer:  # noqa: S310
-            found: list[Any] = json.load(answer)
-        return {
-            alert["labels"]["alertname"]
-            for alert in found
-            if alert["status"]["state"] == "active" and not alert["status"]["inhibitedBy"]
-        }
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.terminate()
-        self.process.wait(20)
-        self._log.close()
-
-
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> Iterator[Alertmanager]:
-    """A running Alertmanager that knows of no alert."""
-    server = Alertmanager(tmp_path)
+    """A running Alertmanager with the shipped configuration, which knows of no alert."""
+    server = Alertmanager.start(tmp_path, lambda _: files.load(files.ALERTMANAGER))
     yield server
     server.stop()
+
+
+def fire(alertmanager: Alertmanager, *names: str, **more: str) -> None:
+    """Let these alerts fire, with the labels that their rules give them, and more."""
+    alerts = files.alerts()
+    alertmanager.post(*({"alertname": name, **alerts[name]["labels"], **more} for name in names))
 
 
 def test_the_worse_holds_back_the_lesser_of_its_area_and_a_gateway_that_is_down_all_others(
     alertmanager: Alertmanager,
 ) -> None:
-    alertmanager.post(*(NAMES - {"GatewayDown", "CriticalApprovalStuck"}))
+    fire(alertmanager, *(NAMES - {"GatewayDown", "CriticalApprovalStuck"}))
     told = {
         "HighApprovalBacklog",
         "ApprovalTimeoutRateHigh",
@@ -224,12 +172,12 @@ def test_the_worse_holds_back_the_lesser_of_its_area_and_a_gateway_that_is_down_
         "ApprovalBacklogByAgent",
         "IntegrationDeliveryFailing",
     }
-    eventually(lambda: alertmanager.told() == told, "a rejection rate waits behind the flood")
-    alertmanager.post("CriticalApprovalStuck")
+    eventually(lambda: alertmanager.free() == told, "a rejection rate waits behind the flood")
+    fire(alertmanager, "CriticalApprovalStuck")
     told = {"CriticalApprovalStuck", "ApprovalBacklogByAgent", "IntegrationDeliveryFailing"}
-    eventually(lambda: alertmanager.told() == told, "what waits waits behind what is stuck")
-    alertmanager.post("GatewayDown", part="channels")
+    eventually(lambda: alertmanager.free() == told, "what waits waits behind what is stuck")
+    fire(alertmanager, "GatewayDown", part="channels")
     told = {"CriticalApprovalStuck", "GatewayDown"}
-    eventually(lambda: alertmanager.told() == told, "people may not be told of what is stuck")
-    alertmanager.post("GatewayDown", part="web")
-    eventually(lambda: alertmanager.told() == {"GatewayDown"}, "all wait behind the gateway")
+    eventually(lambda: alertmanager.free() == told, "people may not be told of what is stuck")
+    fire(alertmanager, "GatewayDown", part="web")
+    eventually(lambda: alertmanager.free() == {"GatewayDown"}, "all wait behind the gateway")

@@ -2,8 +2,11 @@
 
 import hmac
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from threading import Lock
 
 import psycopg
 from django.conf import settings
@@ -34,6 +37,28 @@ _QUEUES = {
 }
 
 
+@dataclass
+class _Shared:
+    """A look at what is outside, one at a time: who waits for its turn shares what the next sees.
+
+    So any number of callers, who need not even log in, costs one connection.
+    """
+
+    look: Callable[[], Mapping[str, str]]
+    _turn: Lock = field(default_factory=Lock)
+    _began_at: float = -1.0
+    _seen: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self) -> Mapping[str, str]:
+        asked_at = time.monotonic()
+        with self._turn:
+            # What was begun before this caller asked may be out of date.
+            if self._began_at <= asked_at:
+                began_at = time.monotonic()
+                self._seen, self._began_at = self.look(), began_at
+            return self._seen
+
+
 @require_safe
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
@@ -45,8 +70,7 @@ def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
     """200 where everything needed is there, else 503 with the reasons in words."""
-    checks = {"postgresql": _postgresql(), "redis": _redis()}
-    checks |= _queues() if checks["postgresql"] == "ok" else {}
+    checks = _checks()
     reasons = [sentence for sentence in checks.values() if sentence != "ok"]
     body = {"status": "not ready" if reasons else "ready", "checks": checks, "reasons": reasons}
     return JsonResponse(body, status=503 if reasons else 200)
@@ -103,6 +127,13 @@ def _processes() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
+
+
+@_Shared
+def _checks() -> Mapping[str, str]:
+    """For each thing that the gateway needs, `ok` or what is wrong."""
+    checks = {"postgresql": _postgresql(), "redis": _redis()}
+    return checks | (_queues() if checks["postgresql"] == "ok" else {})
 
 
 def _postgresql() -> str:

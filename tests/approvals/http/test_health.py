@@ -1,6 +1,9 @@
 """`/healthz` and `/readyz` say the truth, in words."""
 
+import socketserver
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event, Lock, Thread
 
 import pytest
 from django.db import connection
@@ -98,6 +101,48 @@ def test_without_postgresql_the_process_is_alive_and_not_ready(
     log = server.log.read_text()
     assert "Service Unavailable: /api/approvals" in log
     assert "Service Unavailable: /readyz" not in log
+
+
+class Hesitant(socketserver.ThreadingTCPServer):
+    """Stands for a PostgreSQL that takes its time and then hangs up; counts who waits for it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Hesitating)
+        self.lock = Lock()
+        self.waiting = self.most = self.all = 0
+
+
+class Hesitating(socketserver.BaseRequestHandler):
+    server: Hesitant
+
+    def handle(self) -> None:
+        with self.server.lock:
+            self.server.all += 1
+            self.server.waiting += 1
+            self.server.most = max(self.server.most, self.server.waiting)
+        # As long as anybody else would need to get here as well.
+        Event().wait(0.3)
+        with self.server.lock:
+            self.server.waiting -= 1
+
+
+def test_however_many_ask_one_looks_and_the_others_share_what_it_saw(settings: Settings) -> None:
+    callers = 20
+    start = Barrier(callers)
+
+    def ask(_: int) -> int:
+        start.wait(10)
+        return Client().get("/readyz").status_code
+
+    with Hesitant() as server, ThreadPoolExecutor(callers) as pool:
+        Thread(target=server.serve_forever, daemon=True).start()
+        settings.DATABASE_URL = f"postgresql://nobody@127.0.0.1:{server.server_address[1]}/nothing"
+        assert list(pool.map(ask, range(callers))) == [503] * callers
+        server.shutdown()
+    assert server.most == 1
+    assert 1 < server.all < callers / 2
 
 
 def test_healthz_asks_the_database_nothing() -> None:

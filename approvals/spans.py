@@ -26,8 +26,8 @@ class Spans:
         self._tracer = provider.get_tracer("hitl")
 
     @contextmanager
-    def root(self, name: str, kind: str, traceparent: str | None) -> Iterator[Span]:
-        """Begin a trace, or go on with the one that a traceparent names."""
+    def root(self, name: str, kind: str, traceparent: str | None = None) -> Iterator[Span]:
+        """Begin a trace, or go on with the one that a traceparent of ours names."""
         attached = context.attach(_context_of(traceparent))
         try:
             with self.span(name, kind) as span:

@@ -74,7 +74,10 @@ def follow_web(application: Application) -> Application:
                 await application(scope, receive, send)
                 return
             came_from = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
-            with _sending[0].root(str(scope["method"]), "server", came_from or None) as span:
+            with _sending[0].root(str(scope["method"]), "server") as span:
+                # Whoever asks may be anybody: a trace of theirs is led to, and decides nothing
+                # about ours, such as whether it is kept.
+                _sending[0].link(came_from)
                 _name(span, scope)
                 await application(scope, receive, partial(_answer, span, send))
 

@@ -1,6 +1,6 @@
 """A stand-in OpenTelemetry collector: takes spans over real HTTP and keeps what they say."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,18 +41,21 @@ class Collector:
 
     def wait(self, name: str, request_id: str, **facts: str) -> Span:
         """The first span of that name about a request, with these facts, once it arrived."""
+        wanted = {"hitl.request_id": request_id, **{f"hitl.{k}": v for k, v in facts.items()}}
+        return self.wait_for(
+            lambda span: span.name == name and span.facts.items() >= wanted.items(),
+            f"a span {name} of {request_id}",
+        )
+
+    def wait_for(self, condition: Callable[[Span], bool], what: str) -> Span:
+        """The first span for which the condition holds, once it arrived."""
         found: list[Span] = []
 
         def arrived() -> bool:
-            found[:] = [
-                span
-                for span in self.about(request_id)
-                if span.name == name
-                and all(span.facts.get(f"hitl.{key}") == value for key, value in facts.items())
-            ]
+            found[:] = filter(condition, list(self.spans))
             return bool(found)
 
-        eventually(arrived, f"a span {name} of {request_id} arrived", 30)
+        eventually(arrived, f"{what} arrived", 30)
         return found[0]
 
     def web_request_of(self, span: Span) -> Span:

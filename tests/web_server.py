@@ -20,7 +20,7 @@ STOP_SECONDS = 20.0
 
 @dataclass
 class WebServer:
-    """One uvicorn process over a database. It ends with `stop`, which tests must call."""
+    """One `manage.py web` over a database. It ends with `stop`, which tests must call."""
 
     process: "subprocess.Popen[bytes]"
     url: str
@@ -28,13 +28,13 @@ class WebServer:
     client: httpx.Client = field(repr=False)
 
     @classmethod
-    def start(cls, database_url: str, log: Path, **environment: str) -> Self:
+    def start(cls, database_url: str, log: Path, *, workers: int = 1, **environment: str) -> Self:
         """Start the server on a free port, with these variables too, and wait for it to answer."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "hitl_project.asgi:application"]
-        command += ["--host", "127.0.0.1", "--port", str(port), "--lifespan", "off"]
-        given = {"DATABASE_URL": database_url, "HITL_DATABASE_POOL": "1", "PORT": str(port)}
+        command = [sys.executable, str(ROOT / "manage.py"), "web"]
+        command += ["--port", str(port), "--workers", str(workers)]
+        given = {"DATABASE_URL": database_url, "PORT": str(port)}
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - our own server
                 command,

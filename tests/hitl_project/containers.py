@@ -126,9 +126,8 @@ class Containers:
         given = self._services[service]["environment"]
         environment |= {key: self.here(value) for key, value in given.items()}
         environment["PORT"] = self.here("web:8000").rpartition(":")[2]
-        for variable in ("HITL_DATA_DIR", "PROMETHEUS_MULTIPROC_DIR"):
-            if variable in environment:
-                environment[variable] = str(self._writable(service, variable))
+        for variable, folder in (("HITL_DATA_DIR", "data"), ("TMPDIR", "tmp")):
+            environment[variable] = str(self._writable(service, folder))
         program = shutil.which(command[0], path=environment["PATH"])
         arguments = [program or command[0], *map(self.here, command[1:])]
         process = children.spawn(
@@ -142,9 +141,9 @@ class Containers:
         self._processes[name] = process
         return process
 
-    def _writable(self, service: str, variable: str) -> Path:
+    def _writable(self, service: str, name: str) -> Path:
         """Return what stands for a folder in memory, open to everybody as that is."""
-        folder = self._folder / service / variable
+        folder = self._folder / service / name
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)
         return folder

@@ -30,7 +30,7 @@ NOT_PASSED = {
     "HITL_PROMETHEUS": "`make run` alone reads it",
     "HITL_METRICS_NETWORKS": "behind a published port everybody has the engine's address",
     "DATABASE_OWNER_URL": "for `migrate` alone",
-    "PROMETHEUS_MULTIPROC_DIR": "for `web` alone",
+    "PROMETHEUS_MULTIPROC_DIR": "`web` makes a folder of its own",
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 

@@ -57,8 +57,8 @@ def launch_web_server(
     """Starts web servers with variables of their own; they stop when the test ends."""
     started: list[WebServer] = []
 
-    def launch(**environment: str) -> WebServer:
-        started.append(_start(postgres_server, tmp_path, **environment))
+    def launch(workers: int = 1, **environment: str) -> WebServer:
+        started.append(_start(postgres_server, tmp_path, workers, **environment))
         return started[-1]
 
     yield launch
@@ -66,8 +66,9 @@ def launch_web_server(
         server.stop()
 
 
-def _start(postgres: Postgres, folder: Path, **environment: str) -> WebServer:
+def _start(postgres: Postgres, folder: Path, workers: int = 1, **environment: str) -> WebServer:
     """A web server over the database that the tests of this process use."""
     url = postgres.url(OWNER, str(connection.settings_dict["NAME"]))
     known = {"DJANGO_SETTINGS_MODULE": "tests.approvals.http.server_settings"}
-    return WebServer.start(url, folder / "web.log", **(known | environment))
+    log = folder / "web.log"
+    return WebServer.start(url, log, workers=workers, **(known | environment))

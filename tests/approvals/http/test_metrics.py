@@ -1,9 +1,11 @@
 """The lifecycle metrics: exact, from the tables, whoever decided and in whatever way."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
 from django.db import connection, transaction
 from django.test import Client
@@ -176,20 +178,25 @@ def test_django_prometheus_s_own_metrics_are_there_too(db: None) -> None:
     } <= names
 
 
-def test_with_a_shared_folder_every_process_is_counted(
+def test_the_processes_of_a_web_server_count_together(
     launch_web_server: Callable[..., WebServer], committed_people: People, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "metrics"
-    folder.mkdir()
-    servers = [launch_web_server(PROMETHEUS_MULTIPROC_DIR=str(folder)) for _ in range(2)]
-    for server in servers:
-        assert server.call(committed_people.agent, "GET", "/approvals").status_code == 200
-    samples = parsed(servers[0].client.get("/metrics").text)
-    seen = [
-        number
-        for (name, labels), number in samples.items()
-        if name == "django_http_responses_total_by_status_total" and ("status", "200") in labels
-    ]
-    # A call of the list for each, and the calls that found the server up.
-    assert sum(seen) >= 4
-    assert value(samples, "backlog_total", risk_level="low") == 0
+    server = launch_web_server(workers=2, TMPDIR=str(tmp_path))
+    login, metrics = f"{server.url}/accounts/login/", f"{server.url}/metrics"
+
+    def ask(address: str) -> httpx.Response:
+        # A connection of its own, which either of the processes may take.
+        return httpx.get(address, trust_env=False).raise_for_status()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, [login] * 80))
+        pages = [parsed(page.text) for page in pool.map(ask, [metrics] * 16)]
+    counted = (
+        "django_http_responses_total_by_status_view_method_total",
+        frozenset({"status": "200", "view": "login", "method": "GET"}.items()),
+    )
+    assert [page[counted] for page in pages] == [80] * 16
+    assert {value(page, "backlog_total", risk_level="low") for page in pages} == {0}
+    assert list(tmp_path.glob("hitl-web-metrics-*/counter_*.db"))
+    assert server.stop() == 0
+    assert list(tmp_path.glob("hitl-web-metrics-*")) == []

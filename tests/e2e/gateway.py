@@ -102,16 +102,20 @@ class Gateway:
 
     def create_people(self) -> None:
         """Create the accounts and tokens, by the commands that an administrator uses."""
-        manage = self.stack.manage
-        superuser = ("createsuperuser", "--no-input", "--username", "ada")
-        manage(*superuser, "--email", "ada@example.com", DJANGO_SUPERUSER_PASSWORD=self.password)
+        superuser = ["createsuperuser", "--no-input", "--username", "ada"]
+        commands = [[*superuser, "--email", "ada@example.com"]]
         for name, linear_user in LINEAR_USERS.items():
             groups = GROUPS if name != "rosa" else ("developers",)
             options = [word for group in groups for word in ("--group", group)]
             options += ["--email", f"{name}@example.com", "--linear-user", linear_user]
             options += ["--token"] if name == "ben" else []
-            self._tokens[name] = manage("create_approver", name, *options)
-        self._tokens["rosa"] = manage("create_token", "rosa", "--scope", "request")
+            commands.append(["create_approver", name, *options])
+        commands.append(["create_token", "rosa", "--scope", "request"])
+        given = {"DJANGO_SUPERUSER_PASSWORD": self.password}
+        for command, printed in zip(
+            commands, self.stack.manage_each(commands, **given), strict=True
+        ):
+            self._tokens[command[1]] = printed
 
     def browser(self) -> Browser:
         """Ada at her desk, logged in."""

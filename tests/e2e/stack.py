@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx
 import psycopg
+from celery import Celery
 from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
@@ -169,21 +170,46 @@ class Stack:
         except httpx.TransportError:
             return False
 
+    def send_task(self, name: str, queue: str, *arguments: object) -> None:
+        """Send a task to whichever worker serves the queue."""
+        with Celery(broker=self.redis.url) as sender:
+            sender.send_task(name, arguments, queue=queue)
+
     def manage(self, *arguments: str, status: int = 0, **environment: str) -> str:
         """Run a management command to its end and return what it printed.
 
         Fails where its exit status is another one than `status`.
         """
+        return self._python(
+            [str(ROOT / "manage.py"), *arguments], status=status, environment=environment
+        )
+
+    def manage_each(self, commands: Sequence[Sequence[str]], **environment: str) -> list[str]:
+        """Run management commands one after the other and return what each of them printed."""
+        printed = self._python(
+            ["-m", "tests.e2e.commands"], environment=environment, given=json.dumps(commands)
+        )
+        return list(json.loads(printed))
+
+    def _python(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        given: str = "",
+        status: int = 0,
+    ) -> str:
         done = subprocess.run(  # noqa: S603 - our own commands
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            [sys.executable, *arguments],
             cwd=ROOT,
-            env=self.environment | environment,
+            env={**self.environment, **environment},
+            input=given,
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,
             check=False,
         )
-        assert done.returncode == status, f"manage.py {arguments[0]} said: {done.stderr}"
+        assert done.returncode == status, f"{' '.join(arguments)} said: {done.stderr}"
         return (done.stdout or done.stderr).strip()
 
     def stop(self) -> None:

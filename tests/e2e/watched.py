@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from hitl_project.embedded import SUPERUSER
 from tests.e2e.gateway import Gateway
 from tests.e2e.metrics import Scrape, scrape
 
@@ -26,6 +27,29 @@ class Watched:
         told = [{key(s): s.value for s in page.samples if _from_tables(s.name)} for page in pages]
         assert told[0] == told[1]
         return pages[0]
+
+    def roll_up(self) -> None:
+        """Have everything that is final rolled up, as if it had ended long enough ago for that.
+
+        It ends just after what is rolled up already; waiting and deciding take as long as before.
+        """
+        stack = self.gateway.stack
+        with stack.connection(SUPERUSER) as connection, connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")
+            connection.execute("SELECT FROM approvals_rollupmark FOR UPDATE")
+            connection.execute(
+                "UPDATE approval_requests SET created_at = created_at + (long_ago - decided_at),"
+                " decided_at = long_ago FROM (SELECT coalesce("
+                "  max(up_to_at) + interval '1 microsecond', clock_timestamp() - interval '1 h'"
+                " ) AS long_ago FROM approvals_rollupmark) AS just_after"
+                " WHERE decided_at > long_ago"
+            )
+        stack.send_task("approvals.tasks.roll_up_metrics", "sweeps")
+
+    def rolled_up(self) -> int:
+        """How many requests scrapes no longer look at."""
+        query = "SELECT coalesce(sum(count), 0) AS number FROM approvals_rolleduprequests"
+        return int(self.gateway.stack.rows(query)[0]["number"])
 
     def standing(self, status: str) -> int:
         """How many requests have this status."""

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
-
 from hitl_project.embedded import Postgres
 from tests.e2e.gateway import Gateway
 from tests.e2e.stack import STOP_SECONDS, Stack
@@ -56,8 +54,7 @@ class Followed(Gateway):
 
     def send_task(self, name: str, queue: str, *arguments: object) -> None:
         """Send one of the tests' own tasks."""
-        with Celery(broker=self.stack.redis.url) as sender:
-            sender.send_task(f"tests.hitl_project.tasks.{name}", arguments, queue=queue)
+        self.stack.send_task(f"tests.hitl_project.tasks.{name}", queue, *arguments)
 
     def secrets(self) -> list[str]:
         """What must stand in no log and no span, whatever it tells."""

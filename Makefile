@@ -7,8 +7,9 @@ VENV := .venv/bin/python
 PIP := $(VENV) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes \
 	--no-deps --no-compile
 # Two processes, each with servers of its own: most tests wait for something half of their time.
-# A file stays whole, for what its tests share, and in its place: the last ones are quick.
-PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# What shares a costly start stays together (tests/conftest.py) and in its place: the last ones are
+# quick.
+PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 # Runs a program that ends when make does, whatever ends make.
 WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM
 

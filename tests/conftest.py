@@ -13,6 +13,8 @@ from hitl_project.embedded import SUPERUSER, Postgres, RedisServer
 from tests import servers
 from tests.tools import require_contracts
 
+_GATEWAYS = {"whole_gateway", "followed"}
+
 # Before any other test module, which may import models, is itself imported.
 django.setup()
 
@@ -21,6 +23,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let each process that tests are spread over start its own servers before Django looks."""
     if config.getoption("numprocesses", None):
         os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, where tests are spread over processes, what shares a costly start.
+
+    That is a whole gateway, or else the file.
+    """
+    for item in items:
+        gateways = _GATEWAYS.intersection(getattr(item, "fixturenames", ()))
+        group = min(gateways, default=str(item.path))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ their user where the tests run as root. Only addresses differ, because no networ
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -176,6 +177,7 @@ def start_prometheus(
         target.parent.mkdir(parents=True, exist_ok=True)
         if place == config:
             text = containers.here(source.read_text())
+            text = re.sub(r"scrape_(interval|timeout): \d+s", r"scrape_\1: 1s", text)
             target.write_text(text.replace(token_file, str(folder / "metrics-token")))
         else:
             shutil.copytree(source, target)

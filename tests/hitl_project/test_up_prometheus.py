@@ -2,9 +2,7 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
+import shutil
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 import yaml
 
 from hitl_project import children
-from tests.hitl_project.test_up_whole import ROOT, environment, get, manage
+from tests.hitl_project.test_up_whole import ROOT, Up, get, manage
 from tests.processes import descendants, runs
 from tests.tools import require_tool
 from tests.waiting import eventually
@@ -23,37 +21,28 @@ ALERTS = ROOT / "config" / "prometheus" / "alerts" / "hitl-metrics.yml"
 
 
 class Watched:
-    """One `manage.py up` with Prometheus, without the demo, and what it printed."""
+    """One `manage.py up` with Prometheus, without the demo."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = children.free_port()
-        self._said = folder / "said"
-        given = environment(
-            HITL_DATA_DIR=str(folder / "data"),
-            PORT=str(self.port),
-            HITL_DEMO="0",
+        config = shutil.copytree(ROOT / "config", folder / "config")
+        file = config / "prometheus" / "prometheus.yml"
+        # Nobody wants to wait for as long as between two scrapes of the shipped configuration.
+        file.write_text(
+            re.sub(r"scrape_(interval|timeout): \d+s", r"scrape_\1: 1s", file.read_text())
+        )
+        self.up = Up(
+            folder / "data",
+            children.free_port(),
+            HITL_CONFIG_DIR=str(config),
             HITL_PROMETHEUS="1",
             HITL_METRICS_TOKEN="new-token,old-token",
         )
-        with self._said.open("w") as said:
-            self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, str(ROOT / "manage.py"), "up"],
-                env=given,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def said(self) -> str:
-        return self._said.read_text()
 
     @property
     def prometheus_port(self) -> int:
-        found = re.search(
-            r"^Prometheus: http://127\.0\.0\.1:(\d+)/alerts$", self.said, re.MULTILINE
-        )
-        assert found, self.said
+        address = r"^Prometheus: http://127\.0\.0\.1:(\d+)/alerts$"
+        found = re.search(address, self.up.said(), re.MULTILINE)
+        assert found, self.up.said()
         return int(found[1])
 
     def asked(self, path: str) -> Any:
@@ -63,34 +52,28 @@ class Watched:
         return json.loads(body)["data"]
 
 
-@pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Watched]:
-    """`up` with Prometheus, ready; killed when the test ends."""
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """`up` with Prometheus, ready; killed when the last test ends, if not before."""
     require_tool("prometheus", "on Debian and Ubuntu `apt install prometheus`")
-    started = Watched(tmp_path)
-
-    def decided() -> bool:
-        return "Ctrl-C stops" in started.said or started.process.poll() is not None
-
+    started = Watched(tmp_path_factory.mktemp("watched"))
     try:
-        eventually(decided, "`up` is ready", seconds=120)
-        assert started.process.poll() is None, started.said
+        started.up.wait_until_ready()
         yield started
     finally:
-        if started.process.poll() is None:
-            started.process.kill()
-        started.process.wait()
+        started.up.process.kill()
+        started.up.process.wait()
 
 
 @pytest.mark.timeout(300)
-def test_prometheus_scrapes_the_gateway_by_its_rules_and_ends_with_it(watched: Watched) -> None:
+def test_prometheus_scrapes_the_gateway_by_its_rules(watched: Watched) -> None:
     def scraped() -> bool:
         query = urllib.parse.quote('up{job="hitl-gateway"} == 1')
         return bool(watched.asked(f"query?query={query}")["result"])
 
-    eventually(scraped, "Prometheus has scraped the gateway", 45, every_seconds=0.5)
+    eventually(scraped, "Prometheus has scraped the gateway", 45, every_seconds=0.2)
     (target,) = watched.asked("targets")["activeTargets"]
-    assert target["scrapeUrl"] == f"http://127.0.0.1:{watched.port}/metrics"
+    assert target["scrapeUrl"] == f"http://127.0.0.1:{watched.up.port}/metrics"
     assert target["lastError"] == ""
 
     loaded = {
@@ -102,23 +85,12 @@ def test_prometheus_scrapes_the_gateway_by_its_rules_and_ends_with_it(watched: W
     assert loaded == {rule["alert"] for group in written for rule in group["rules"]}
     assert len(loaded) == 9
 
-    left = {
-        pid: command
-        for pid, command in descendants(watched.process.pid).items()
-        if "--storage.tsdb.path" in command
-    }
-    assert len(left) == 1
-    watched.process.send_signal(signal.SIGTERM)
-    assert watched.process.wait(60) == 0
-    assert not any(map(runs, left))
 
-
-@pytest.mark.timeout(300)
 def test_prometheus_does_not_outlive_a_killed_up(watched: Watched) -> None:
-    everything = descendants(watched.process.pid)
-    assert any("--storage.tsdb.path" in command for command in everything.values())
-    watched.process.kill()
-    watched.process.wait()
+    everything = descendants(watched.up.process.pid)
+    assert sum("--storage.tsdb.path" in command for command in everything.values()) == 1
+    watched.up.process.kill()
+    watched.up.process.wait()
     eventually(lambda: not any(map(runs, everything)), f"all of {everything} ended")
 
 

@@ -133,7 +133,7 @@ def _processes() -> CollectorRegistry:
 def _checks() -> Mapping[str, str]:
     """For each thing that the gateway needs, `ok` or what is wrong."""
     checks = {"postgresql": _postgresql(), "redis": _redis()}
-    return checks | (_queues() if checks["postgresql"] == "ok" else {})
+    return {**checks, **(_queues() if checks["postgresql"] == "ok" else {})}
 
 
 def _postgresql() -> str:

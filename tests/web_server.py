@@ -28,7 +28,7 @@ class WebServer:
     client: httpx.Client = field(repr=False)
 
     @classmethod
-    def start(cls, database_url: str, log: Path, *, workers: int = 1, **environment: str) -> Self:
+    def start(cls, database_url: str, log: Path, workers: int = 1, /, **environment: str) -> Self:
         """Start the server on a free port, with these variables too, and wait for it to answer."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]

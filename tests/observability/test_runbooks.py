@@ -11,6 +11,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.core.management import get_commands, load_command_class
 from django.db import connection, transaction
+from django.test import Client
 
 from hitl_project.embedded import Postgres
 from tests.application_role import as_application
@@ -154,6 +155,22 @@ def test_what_a_run_says_when_it_needs_attention_is_what_the_runbook_quotes() ->
         for path in sorted((files.ROOT / folder).glob("*.py"))
     )
     assert [phrase for phrase in phrases if phrase not in sources] == []
+
+
+@pytest.mark.django_db
+def test_a_webhook_with_a_wrong_signature_is_counted_where_the_runbook_looks() -> None:
+    (pattern,) = re.findall(r"/metrics \| grep '([^']+)'", SECTIONS["A lost webhook"])
+
+    def counted() -> float:
+        lines = Client().get("/metrics").content.decode().splitlines()
+        found = [line for line in lines if re.search(pattern, line) and 'status="401"' in line]
+        return sum(float(line.rpartition(" ")[2]) for line in found)
+
+    before = counted()
+    answer = Client().post(
+        "/resume", b"{}", content_type="application/json", headers={"Linear-Signature": "0" * 64}
+    )
+    assert (answer.status_code, counted()) == (401, before + 1)
 
 
 def test_every_metric_that_is_named_is_documented() -> None:

@@ -57,7 +57,7 @@ def launch_web_server(
     """Starts web servers with variables of their own; they stop when the test ends."""
     started: list[WebServer] = []
 
-    def launch(workers: int = 1, **environment: str) -> WebServer:
+    def launch(workers: int = 1, /, **environment: str) -> WebServer:
         started.append(_start(postgres_server, tmp_path, workers, **environment))
         return started[-1]
 
@@ -71,4 +71,4 @@ def _start(postgres: Postgres, folder: Path, workers: int = 1, **environment: st
     url = postgres.url(OWNER, str(connection.settings_dict["NAME"]))
     known = {"DJANGO_SETTINGS_MODULE": "tests.approvals.http.server_settings"}
     log = folder / "web.log"
-    return WebServer.start(url, log, workers=workers, **(known | environment))
+    return WebServer.start(url, log, workers, **(known | environment))

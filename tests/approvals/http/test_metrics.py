@@ -181,7 +181,7 @@ def test_django_prometheus_s_own_metrics_are_there_too(db: None) -> None:
 def test_the_processes_of_a_web_server_count_together(
     launch_web_server: Callable[..., WebServer], committed_people: People, tmp_path: Path
 ) -> None:
-    server = launch_web_server(workers=2, TMPDIR=str(tmp_path))
+    server = launch_web_server(2, TMPDIR=str(tmp_path))
     login, metrics = f"{server.url}/accounts/login/", f"{server.url}/metrics"
 
     def ask(address: str) -> httpx.Response:

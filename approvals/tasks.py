@@ -35,11 +35,12 @@ def expire_overdue() -> None:
 @shared_task
 def sweep() -> None:
     """Find what is due and wake the workers for it; harmless when doubled."""
-    services.beat_heart("sweeps")
     expire_overdue()
     for channel in outbox.channels():
         outbox.hint(channel)
     outbox.hint_task("agents.tasks.advance_runs", "runs")
+    # Last: a sweep that fails has not swept, and must not look as if it had.
+    services.beat_heart("sweeps")
 
 
 @shared_task

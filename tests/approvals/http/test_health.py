@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from approvals import outbox, services
+from approvals import outbox, services, tasks
 from tests.approvals.http.gateway import People
 from tests.web_server import WebServer
 
@@ -59,6 +59,23 @@ def test_a_queue_that_nobody_serves_is_named(db: None, linear_on: None, missing:
     (reason,) = response.json()["reasons"]
     assert reason.startswith("Never seen at work")
     assert response.json()["checks"][missing] == reason
+
+
+def test_a_sweep_that_fails_was_none(
+    db: None, linear_on: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat("runs", "channels")
+
+    def fail() -> int:
+        raise RuntimeError("Nothing expires.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "expire_overdue", fail)
+        with pytest.raises(RuntimeError):
+            tasks.sweep()
+    assert Client().get("/readyz").json()["checks"]["sweeps"].startswith("Never seen at work")
+    tasks.sweep()
+    assert Client().get("/readyz").status_code == 200
 
 
 def test_a_worker_that_fell_silent_is_named_with_its_age(db: None, linear_on: None) -> None:

@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from approvals import actors, outbox, services, tally, trail
-from approvals.core.events import LINEAR, ChannelError
+from approvals.core.events import LINEAR, ChannelError, Hearing
 from approvals.core.lifecycle import Status, Via
 from approvals.errors import AlreadyDecided, Refusal
 from approvals.selectors.request import find_for_linear, get_snapshot, heard_of_later
@@ -30,14 +30,18 @@ FRESH_SECONDS = 60.0
 # Linear waits five seconds for the answer.
 IDENTITY_TIMEOUT_SECONDS = 2.0
 
-_OUTCOMES = {Status.APPROVED: "resumed", Status.REJECTED: "rejected", Status.PENDING: "recorded"}
+_OUTCOMES = {
+    Status.APPROVED: Hearing.RESUMED,
+    Status.REJECTED: Hearing.REJECTED,
+    Status.PENDING: Hearing.RECORDED,
+}
 
 
 @dataclass(frozen=True)
 class Answer:
     """What became of a webhook; also the body of the response."""
 
-    status: str
+    status: Hearing
     request_id: UUID | None = None
     workflow_id: str | None = None
     reason: str = ""
@@ -127,9 +131,9 @@ def _signed(body: bytes, signature: str) -> bool:
 def _ignore(delivery_id: str, body: bytes, reason: str) -> Answer:
     webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
     if webhook_id is None:
-        return Answer("duplicate")
-    services.finish_webhook(webhook_id, outcome="ignored", reason=reason, request_id=None)
-    return Answer("ignored", reason=reason)
+        return Answer(Hearing.DUPLICATE)
+    services.finish_webhook(webhook_id, outcome=Hearing.IGNORED, reason=reason, request_id=None)
+    return Answer(Hearing.IGNORED, reason=reason)
 
 
 def _record(delivery_id: str, body: bytes, message: Message, gateway: _Identity) -> Answer:
@@ -137,7 +141,7 @@ def _record(delivery_id: str, body: bytes, message: Message, gateway: _Identity)
     webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
     request_id = _find(message.references)
     if webhook_id is None:
-        return _answer("duplicate", request_id, "this webhook was applied before")
+        return _answer(Hearing.DUPLICATE, request_id, "this webhook was applied before")
     answer = _apply(message, request_id, gateway)
     services.finish_webhook(
         webhook_id,
@@ -155,18 +159,20 @@ def _find(references: tuple[str, ...]) -> UUID | None:
 
 def _apply(message: Message, request_id: UUID | None, gateway: _Identity) -> Answer:
     if request_id is None:
-        return Answer("ignored", reason=message.silence or "no request belongs to this issue")
+        return Answer(Hearing.IGNORED, reason=message.silence or "no request belongs to this issue")
     word = message.word
     if word is None:
-        return _answer("ignored", request_id, message.silence)
+        return _answer(Hearing.IGNORED, request_id, message.silence)
     if not message.person_id:
-        return _answer("ignored", request_id, "only a person of the workspace can decide")
+        return _answer(Hearing.IGNORED, request_id, "only a person of the workspace can decide")
     if not gateway.known:
         return _defer(request_id, "whose API key the gateway holds could not be read")
     if message.person_id == gateway.id:
-        return _answer("ignored", request_id, "this is the gateway's own doing")
+        return _answer(Hearing.IGNORED, request_id, "this is the gateway's own doing")
     if message.reacted_to is not None and message.reacted_to != (gateway.id or None):
-        return _answer("ignored", request_id, "the reaction is not on the gateway's own comment")
+        return _answer(
+            Hearing.IGNORED, request_id, "the reaction is not on the gateway's own comment"
+        )
     if not _fresh(message.sent_at):
         return _defer(request_id, "the webhook is stale; the issue itself is read instead")
     if message.changed_at and heard_of_later(request_id, message.changed_at):
@@ -179,12 +185,12 @@ def _hear(message: Message, word: Word, request_id: UUID) -> Answer:
     if word.fault:
         # Not heard yet: the channel hears it on the issue, and answers there.
         outbox.nudge(request_id, LINEAR)
-        return _answer("refused", request_id, word.fault)
+        return _answer(Hearing.REFUSED, request_id, word.fault)
     if not word.key:
         return _vote(message, word, request_id)
     heard_id = first_time(word.key)
     if heard_id is None:
-        return _answer("duplicate", request_id, "this was counted before")
+        return _answer(Hearing.DUPLICATE, request_id, "this was counted before")
     answer = _vote(message, word, request_id)
     services.finish_webhook(
         heard_id, outcome=answer.status, reason=answer.reason, request_id=request_id
@@ -201,7 +207,7 @@ def _vote(message: Message, word: Word, request_id: UUID) -> Answer:
     except Refusal as refusal:
         if not isinstance(refusal, AlreadyDecided):
             _take_back(word, request_id)
-        return _answer("refused", request_id, str(refusal))
+        return _answer(Hearing.REFUSED, request_id, str(refusal))
     if ballot.status is Status.PENDING:
         _take_back(word, request_id)
     tally = f"{ballot.approvals} of {ballot.quorum} approvals"
@@ -222,7 +228,7 @@ def _take_back(word: Word, request_id: UUID) -> None:
 def _defer(request_id: UUID, reason: str) -> Answer:
     """Act on nothing the body says; the channel reads what the issue says now."""
     outbox.nudge(request_id, LINEAR)
-    return _answer("deferred", request_id, reason)
+    return _answer(Hearing.DEFERRED, request_id, reason)
 
 
 def _fresh(sent_at: float | None) -> bool:
@@ -230,6 +236,6 @@ def _fresh(sent_at: float | None) -> bool:
     return sent_at is not None and abs(outbox.clock().timestamp() - sent_at) <= FRESH_SECONDS
 
 
-def _answer(status: str, request_id: UUID | None, reason: str) -> Answer:
+def _answer(status: Hearing, request_id: UUID | None, reason: str) -> Answer:
     workflow_id = None if request_id is None else get_snapshot(request_id).workflow_id
     return Answer(status, request_id, workflow_id, reason)

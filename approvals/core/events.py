@@ -40,6 +40,18 @@ class EventName(StrEnum):
     EXECUTION_FINISHED = "execution.finished"
 
 
+class Hearing(StrEnum):
+    """What became of something that Linear told, or that was read back from it."""
+
+    RESUMED = "resumed"
+    REJECTED = "rejected"
+    RECORDED = "recorded"
+    REFUSED = "refused"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+    DEFERRED = "deferred"
+
+
 LINEAR = "linear"
 GITHUB = "github"
 WORKFLOW = "workflow"

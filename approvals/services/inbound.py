@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from approvals.core.events import Hearing
 from approvals.core.intake import harmless
 from approvals.models import InboundWebhook
 
@@ -34,7 +35,7 @@ def record_webhook(*, source: str, delivery_id: str, body: bytes) -> int | None:
 def finish_webhook(
     webhook_id: int,
     *,
-    outcome: str,
+    outcome: Hearing,
     reason: str = "",
     request_id: UUID | None = None,
     happened_at: datetime | None = None,

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db import transaction
 
 from approvals import actors, services
-from approvals.core.events import Snapshot
+from approvals.core.events import Hearing, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.errors import Refusal
 from approvals.selectors.request import get_snapshot
@@ -116,13 +116,13 @@ def _cast(request: Snapshot, person: Person, word: Word) -> Heard | None:
         now = get_snapshot(request.id)
         if now.status is not Status.PENDING:
             # The webhook of this same word may have decided it: that is no refusal.
-            heard, outcome = Heard(person, now.status), "ignored"
+            heard, outcome = Heard(person, now.status), Hearing.IGNORED
         elif word.fault:
             heard = Heard(person, now.status, refusal=word.fault, fault=True)
-            outcome = "refused"
+            outcome = Hearing.REFUSED
         else:
             heard = _vote(request, person, word)
-            outcome = "refused" if heard.refusal else "recorded"
+            outcome = Hearing.REFUSED if heard.refusal else Hearing.RECORDED
         services.finish_webhook(
             webhook_id,
             outcome=outcome,

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from approvals import outbox, services
+from approvals.core.events import Hearing
 from approvals.models import Delivery, InboundWebhook
 from tests.approvals.scenes import opened, unguarded, vote
 
@@ -16,7 +17,7 @@ def webhook(days: float = 100, **facts: Any) -> InboundWebhook:
         source="linear", delivery_id=name, body=b"body of " + name.encode()
     )
     assert pk is not None
-    services.finish_webhook(pk, outcome="ignored", reason="why", happened_at=outbox.clock())
+    services.finish_webhook(pk, outcome=Hearing.IGNORED, reason="why", happened_at=outbox.clock())
     received_at = outbox.clock() - timedelta(days=days)
     InboundWebhook.objects.filter(pk=pk).update(received_at=received_at, **facts)
     return InboundWebhook.objects.get(pk=pk)

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from approvals import services
+from approvals.core.events import Hearing
 from approvals.models import InboundWebhook
 from approvals.services.inbound import MAX_KEPT_BODY
 from tests.approvals.scenes import opened
@@ -79,7 +80,7 @@ def test_what_became_of_it_is_noted(reason: str) -> None:
     request_id = opened()
     kept = record()
     assert kept is not None
-    services.finish_webhook(kept, outcome="refused", reason=reason, request_id=request_id)
+    services.finish_webhook(kept, outcome=Hearing.REFUSED, reason=reason, request_id=request_id)
     found = InboundWebhook.objects.get()
     assert (found.outcome, found.request_id) == ("refused", request_id)
     assert len(found.reason) == min(len(reason), 300)

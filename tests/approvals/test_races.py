@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from approvals import outbox, services
 from approvals.audit import SYSTEM, broken_links
-from approvals.core.events import Receipt
+from approvals.core.events import Hearing, Receipt
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.errors import AlreadyDecided, NotAllowed
 from approvals.models import (
@@ -157,7 +157,7 @@ def test_a_webhook_about_a_request_does_not_wait_for_whoever_decides_it() -> Non
     def note() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '5s'")
-        services.finish_webhook(webhook_id, outcome="deferred", request_id=request_id)
+        services.finish_webhook(webhook_id, outcome=Hearing.DEFERRED, request_id=request_id)
 
     with transaction.atomic():
         vote(request_id, manager("grace"), Choice.APPROVE)()

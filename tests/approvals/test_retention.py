@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 
 from approvals import outbox, services
+from approvals.core.events import Hearing
 from approvals.models import ApprovalRequest, AuditEntry, Delivery, InboundWebhook, Vote
 from hitl_project.embedded import Postgres
 from tests.application_role import as_application
@@ -174,7 +175,7 @@ def test_the_application_s_role_may_do_it_and_no_more(postgres_server: Postgres)
         # Receiving one is as before.
         webhook_id = services.record_webhook(source="linear", delivery_id="new", body=b"new")
         assert webhook_id is not None
-        services.finish_webhook(webhook_id, outcome="recorded", request_id=request_id)
+        services.finish_webhook(webhook_id, outcome=Hearing.RECORDED, request_id=request_id)
         for statement in (
             "DELETE FROM approvals_inboundwebhook",
             "UPDATE approvals_inboundwebhook SET delivery_id = 'other'",

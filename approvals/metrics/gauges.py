@@ -22,28 +22,32 @@ _LOOKED_AT = 1000
 # was raised. A refused vote is the one event that is not always owed. A run that has gone on with
 # its verdict stays owed until its action has ended, which may take long and keeps nobody waiting.
 _OWED = f"""
-WITH owed AS MATERIALIZED (
-    SELECT channel, request_id, told, not_before, gave_up_at,
-           channel = '{WORKFLOW}' AND memory ? '{outbox.RESUMED_AT}' AND attempts = 0 AS at_work,
-           row_number() OVER (PARTITION BY channel, gave_up_at IS NULL ORDER BY id) AS place
+WITH counted AS (
+    SELECT channel,
+           count(*) FILTER (WHERE gave_up_at IS NULL) AS owed,
+           count(*) FILTER (WHERE gave_up_at IS NOT NULL) AS given_up
     FROM {Delivery._meta.db_table}
     WHERE done < wanted
+    GROUP BY channel
 )
-SELECT channel,
-       count(*) FILTER (WHERE gave_up_at IS NULL),
-       count(*) FILTER (WHERE gave_up_at IS NOT NULL),
-       extract(epoch FROM statement_timestamp() - min(coalesce(untold.at, not_before))
-               FILTER (WHERE gave_up_at IS NULL AND NOT at_work))::float8
-FROM owed
+SELECT counted.channel, owed, given_up,
+       extract(epoch FROM statement_timestamp() - min(coalesce(untold.at, not_before)))::float8
+FROM counted
+LEFT JOIN LATERAL (
+    SELECT request_id, told, not_before FROM {Delivery._meta.db_table} AS delivery
+    WHERE delivery.channel = counted.channel AND done < wanted AND gave_up_at IS NULL
+      AND NOT (channel = '{WORKFLOW}' AND memory ? '{outbox.RESUMED_AT}' AND attempts = 0)
+    ORDER BY id
+    LIMIT {_LOOKED_AT}
+) AS oldest ON true
 LEFT JOIN LATERAL (
     SELECT min(entry.at) AS at FROM {AuditEntry._meta.db_table} AS entry
-    WHERE owed.gave_up_at IS NULL AND owed.place <= {_LOOKED_AT}
-      AND entry.stream = owed.request_id AND entry.number > owed.told
-      AND (entry.name || ' ' || owed.channel = ANY(%(concerns)s)
+    WHERE entry.stream = oldest.request_id AND entry.number > oldest.told
+      AND (entry.name || ' ' || counted.channel = ANY(%(concerns)s)
            OR (entry.name = '{EventName.DELIVERY_FAILED}'
-               AND entry.data ->> 'channel' = owed.channel))
+               AND entry.data ->> 'channel' = counted.channel))
 ) AS untold ON true
-GROUP BY channel
+GROUP BY counted.channel, owed, given_up
 """  # noqa: S608 - our own tables' names
 
 

@@ -72,7 +72,10 @@ class Names:
         return parameters
 
     def admitting(self, sightings: Iterable[Sighting]) -> "Names":
-        """The names that hold once these have got what room there is; keeps those for good."""
+        """The names that hold once these have got what room there is; keeps those for good.
+
+        One with a line break or anything else invisible in it stays `other`.
+        """
         first: dict[str, dict[str, datetime]] = {label: {} for label in MOST}
         for agent, environment, at in sightings:
             for label, value in ((AGENT, agent), (ENVIRONMENT, environment)):
@@ -88,7 +91,12 @@ class Names:
         fresh = {}
         for label, values in in_order.items():
             known = self.kept[label] | _OWN_WORDS
-            fresh[label] = [value for value in dict.fromkeys(values) if value not in known]
+            fresh[label] = [
+                # A dashboard's pattern for everything, `.*`, ends at a line's end.
+                value
+                for value in dict.fromkeys(values)
+                if value not in known and value.isprintable()
+            ]
         return {label: values[: self.room(label)] for label, values in fresh.items()}
 
 

@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 from approvals.core.lifecycle import Status
 from approvals.core.risk import Risk
 from approvals.metrics.labels import AGENT, ENVIRONMENT
-from approvals.metrics.latency import Latency
+from approvals.metrics.latency import BUCKETS_SECONDS
+from approvals.metrics.observed import Observed
 from approvals.metrics.reading import Standing, read_standing
 
 _FINAL = tuple(status for status in Status if status is not Status.PENDING)
@@ -26,10 +27,8 @@ class LifecycleCollector(Collector):
     """Created, resolved, waiting and timed-out requests, and how long decisions took.
 
     Prometheus misses a step that a series takes before it is there, so all that is known has its
-    0: created, pending and resolved for every agent and environment with a name (those of the
-    roster and of the rules, and those that occurred) at every risk. A histogram is thirteen
-    samples, so that of an agent and a risk is there from their first request on, which is always
-    before its end.
+    0: every agent and environment with a name (those of the roster and of the rules, and those that
+    occurred) at every risk.
     """
 
     def collect(self) -> Iterator[Metric]:
@@ -74,14 +73,14 @@ def _ends(standing: Standing) -> Iterator[Metric]:
     )
     occurred = {kind[:2] for kind in standing.created}
     known = {*product(standing.names.values(AGENT), map(str, Risk)), *occurred}
+    nothing = Observed(BUCKETS_SECONDS)
     for (agent, risk), status in product(sorted(known), _FINAL):
         end = (agent, risk, str(status))
-        seen = standing.latency.get(end, Latency())
+        seen = standing.latency.get(end, nothing)
         resolved.add_metric(end, seen.count)
         if status is Status.EXPIRED:
             timeouts.add_metric(end[:2], seen.count)
-        if end[:2] in occurred:
-            latency.add_metric(end, seen.buckets(), seen.seconds)
+        latency.add_metric(end, seen.buckets(), seen.seconds)
     yield resolved
     yield timeouts
     yield latency

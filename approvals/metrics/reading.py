@@ -12,8 +12,9 @@ from django.db import connection
 from approvals import outbox
 from approvals.core.lifecycle import Status
 from approvals.metrics.labels import AGENT, ENVIRONMENT, Names, folded
-from approvals.metrics.latency import MICROSECONDS, TOOK, WITHIN, Latency
+from approvals.metrics.latency import BUCKETS_SECONDS, MICROSECONDS, TOOK, WITHIN
 from approvals.metrics.mark import LATE, marked
+from approvals.metrics.observed import Observed
 from approvals.metrics.registry import much_to_read
 from approvals.models import ApprovalRequest, RolledUpRequests, RollUpMark
 
@@ -79,7 +80,7 @@ class Standing:
     names: Names
     created: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     pending: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    latency: dict[tuple[str, str, str], Latency] = field(default_factory=dict)
+    latency: dict[tuple[str, str, str], Observed] = field(default_factory=dict)
     oldest_seconds: dict[str, float] = field(default_factory=dict)
     expiring: Counter[str] = field(default_factory=Counter)
 
@@ -94,7 +95,8 @@ class Standing:
             oldest = max(self.oldest_seconds.get(risk, 0.0), group.oldest_seconds)
             self.oldest_seconds[risk] = oldest
         else:
-            latency = self.latency.setdefault((agent, risk, group.status), Latency())
+            end = (agent, risk, group.status)
+            latency = self.latency.setdefault(end, Observed(BUCKETS_SECONDS))
             latency.add(group.number, group.microseconds, group.within)
 
 

@@ -18,6 +18,7 @@ from approvals.metrics import mark
 from approvals.metrics.labels import AGENT, ENVIRONMENT, MOST, Names, folded
 from approvals.metrics.latency import MICROSECONDS, TOOK, WITHIN
 from approvals.models import ApprovalRequest, RolledUpRequests
+from approvals.tally import ADDED_WITHIN
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ ORDER BY decided_at OFFSET %(rows)s - 1 LIMIT 1
 """  # noqa: S608 - our own table's name
 
 _ADD = f"""
-INSERT INTO {_ROLLED} AS rolled
+INSERT INTO {_ROLLED} AS sums
     (agent, risk_level, environment, status, count, microseconds, within)
 SELECT agent, risk_level, environment, status, count(*), {MICROSECONDS}, {WITHIN}
 FROM (
@@ -66,13 +67,9 @@ FROM (
 ) AS final
 GROUP BY 1, 2, 3, 4
 ON CONFLICT (agent, risk_level, environment, status) DO UPDATE SET
-    count = rolled.count + excluded.count,
-    microseconds = rolled.microseconds + excluded.microseconds,
-    within = ARRAY(
-        SELECT had + has
-        FROM unnest(rolled.within, excluded.within) WITH ORDINALITY AS bound (had, has, place)
-        ORDER BY place
-    )
+    count = sums.count + excluded.count,
+    microseconds = sums.microseconds + excluded.microseconds,
+    within = {ADDED_WITHIN}
 """  # noqa: S608 - our own tables' names
 
 
@@ -101,7 +98,14 @@ def _certain() -> datetime | None:
         cursor.execute(_OLDEST)
         now, oldest, hidden = cast("tuple[datetime, datetime, bool]", cursor.fetchone())
     certain = None if hidden else oldest - MARGIN
-    reached = certain or mark.marked()
+    rolled_up_to = mark.marked()
+    if rolled_up_to is not None and rolled_up_to > now:
+        log.error(
+            "Metrics are rolled up to %s, which is to come: the clock of PostgreSQL was ahead, and"
+            " what is decided until then is not counted",
+            rolled_up_to,
+        )
+    reached = certain or rolled_up_to
     if reached is None or now - reached > mark.LATE:
         log.warning(
             "Metrics can be rolled up to %s only: %s. They stay exact, but scrapes take longer.",

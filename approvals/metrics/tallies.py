@@ -1,32 +1,16 @@
 """What the tallies add up to, as Prometheus metrics."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from approvals import tally
+from approvals.metrics.observed import Observed
 from approvals.models import Tally
 from approvals.tally import TalliedMetric, Values
 
-
-@dataclass
-class _Sum:
-    """All shards of one label set; `within` counts what took at most each bound."""
-
-    count: int = 0
-    microseconds: int = 0
-    within: list[int] = field(default_factory=list)
-
-    def add(self, count: int, microseconds: int, within: list[int]) -> None:
-        self.count += count
-        self.microseconds += microseconds
-        mine = self.within or [0] * len(within)
-        self.within = [old + new for old, new in zip(mine, within, strict=True)]
-
-
-Sums = Mapping[tuple[str, Values], _Sum]
+Sums = Mapping[tuple[str, Values], Observed]
 
 
 class TallyCollector(Collector):
@@ -40,19 +24,22 @@ class TallyCollector(Collector):
 
 
 def _read() -> Sums:
-    sums: dict[tuple[str, Values], _Sum] = {}
-    rows = Tally.objects.values_list("metric", "values", "count", "microseconds", "within")
-    for name, values, count, microseconds, within in rows:
-        sums.setdefault((name, tuple(values)), _Sum()).add(count, microseconds, within)
+    sums: dict[tuple[str, Values], Observed] = {}
+    declared = tally.declared()
+    rows = Tally.objects.filter(metric__in=declared)
+    for name, values, count, microseconds, within in rows.values_list(
+        "metric", "values", "count", "microseconds", "within"
+    ):
+        key = (name, tuple(values))
+        sums.setdefault(key, Observed(declared[name].bounds)).add(count, microseconds, within)
     return sums
 
 
-def _shown(metric: TalliedMetric, sums: Sums) -> Iterator[tuple[Values, _Sum]]:
+def _shown(metric: TalliedMetric, sums: Sums) -> Iterator[tuple[Values, Observed]]:
     """Every label set that is known or, by an older release, was counted."""
     counted = {values for name, values in sums if name == metric.name}
     for values in sorted(metric.known | counted):
-        none = _Sum(within=[0] * len(metric.bounds))
-        yield values, sums.get((metric.name, values), none)
+        yield values, sums.get((metric.name, values), Observed(metric.bounds))
 
 
 def _counter(metric: TalliedMetric, sums: Sums) -> Metric:
@@ -64,9 +51,6 @@ def _counter(metric: TalliedMetric, sums: Sums) -> Metric:
 
 def _histogram(metric: TalliedMetric, sums: Sums) -> Metric:
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    bounds = [*map(str, metric.bounds), "+Inf"]
     for values, found in _shown(metric, sums):
-        within = [*found.within, found.count]
-        buckets = [(bound, float(seen)) for bound, seen in zip(bounds, within, strict=True)]
-        family.add_metric(values, buckets, found.microseconds / 1_000_000)
+        family.add_metric(values, found.buckets(), found.seconds)
     return family

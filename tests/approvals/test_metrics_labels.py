@@ -46,12 +46,10 @@ def test_what_is_known_beforehand_starts_at_zero_at_every_risk() -> None:
         assert ended == 0
 
 
-def test_a_latency_is_there_at_zero_before_the_first_end() -> None:
-    assert Page.scrape().names("hitl_approval_latency_seconds_count") == []
-    opened(agent_name="nightly")
+def test_a_latency_is_there_at_zero_before_anybody_has_asked() -> None:
     page = Page.scrape()
     for status in ("approved", "rejected", "expired", "cancelled", "superseded"):
-        kind = {"agent": "nightly", "risk_level": "critical", "status": status}
+        kind = {"agent": "cicd", "risk_level": "critical", "status": status}
         assert page.value("hitl_approval_latency_seconds_count", **kind) == 0
         assert page.value("hitl_approval_latency_seconds_bucket", **kind, le="30.0") == 0
 
@@ -128,9 +126,19 @@ def test_scrapes_at_the_same_time_keep_the_same_names() -> None:
     assert MetricLabel.objects.filter(label="agent").count() == 20
 
 
+def test_a_name_with_a_line_break_is_other_so_that_every_dashboard_finds_it() -> None:
+    opened({"operation": "deploy", "environment": "pro\nduction"}, agent_name="ev\nil")
+    opened(agent_name="direction\u202eless")
+    found = Page.scrape().all(CREATED)
+    assert found == {
+        (OTHER, OTHER, "critical"): 1,
+        (OTHER, "production", "critical"): 1,
+    }
+
+
 def test_no_environment_is_none_and_odd_names_are_quoted() -> None:
-    odd = 'a "quoted" name \\ with a\ttab'
+    odd = 'a "quoted" name \\ with a tab'
     opened({"operation": "deploy"}, agent_name=odd)
     opened({"operation": "deploy", "environment": "none"}, agent_name="other")
     found = Page.scrape().all(CREATED)
-    assert found == {(odd, "none", "critical"): 1, ("other", "none", "high"): 1}
+    assert found == {(odd, "none", "high"): 1, ("other", "none", "high"): 1}

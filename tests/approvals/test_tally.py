@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -73,6 +74,22 @@ def test_a_count_is_one_statement_and_nothing_is_counted_that_was_rolled_back() 
         refuse("inactive", "expired")
         transaction.set_rollback(True)
     assert refused() == {"inactive": 3}
+
+
+def test_what_is_counted_goes_on_where_somebody_holds_every_lock(
+    postgres_server: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres_server.url(OWNER, str(connection.settings_dict["NAME"]))
+    with psycopg.connect(url) as other:
+        other.execute(
+            "SELECT pg_advisory_lock(%s, shard) FROM generate_series(0, 4096) AS shard",
+            [int.from_bytes(b"hitl")],
+        )
+        request_id = opened()
+        with pytest.raises(NotAllowed):
+            services.cast_vote(request_id, actor=person("eve"), choice=Choice.APPROVE)
+    assert refused() == {}
+    assert "was not counted" in caplog.text
 
 
 def test_many_at_once_are_counted_exactly_in_whatever_order_they_come() -> None:

@@ -266,12 +266,6 @@ def _failed(row: Delivery, error: ChannelError) -> None:
     with transaction.atomic():
         request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         trail.know(workflow_id=request.workflow_id, opened_in=request.traceparent)
-        trail.tell(
-            *(log, "Delivery failed"),
-            error=harmless(str(error)),
-            delivery_id=row.pk,
-            attempts=row.attempts + 1,
-        )
         now = clock()
         changes = backed_off(row, error, now)
         if error.memory is not None:
@@ -280,6 +274,12 @@ def _failed(row: Delivery, error: ChannelError) -> None:
             pause(row.channel, now + timedelta(seconds=_bounded(error.retry_after)))
         if not settle(row, **changes):
             return
+        trail.tell(
+            *(log, "Delivery failed"),
+            error=harmless(str(error)),
+            delivery_id=row.pk,
+            attempts=row.attempts + 1,
+        )
         data = {"channel": row.channel, "error": changes["last_error"]}
         if Delivery.objects.filter(pk=row.pk, gave_up_at__isnull=False).exists():
             audit.append([Fact(row.request_id, EventName.DELIVERY_GAVE_UP, SYSTEM, now, data)])

@@ -50,8 +50,9 @@ def step(name: str, *, via: str = "", kind: str = "internal", **about: object) -
     """Do a part of the work under way, as a span of that name and kind.
 
     `about` names what it is about, on top of what the work around it is about: `request_id`,
-    `workflow_id`, `channel`. `via` is the channel where the work around it has none. Ids alone,
-    never what people or agents wrote.
+    `workflow_id`, `channel`. A step about a `request_id` that the work around it does not have
+    takes over its channel alone. `via` is the channel where the work around it has none. Ids
+    alone, never what people or agents wrote.
     """
     mine = _narrowed(_step.get(), _texts(about), via)
     token = _step.set(mine)
@@ -129,7 +130,7 @@ def _narrowed(outer: _Step | None, about: dict[str, str], via: str) -> _Step:
     around = _Step({}) if outer is None else outer
     mine = _Step({**around.ids, **about}, around.opened_in)
     if mine.ids.get("request_id") != around.ids.get("request_id"):
-        # Another request, of which nothing but the channel is known to be the same.
+        # Nothing but the channel is known to be that of this request.
         channel = {key: around.ids[key] for key in ("channel",) if key in around.ids}
         mine = _Step({**channel, **about})
     if via:

@@ -63,11 +63,11 @@ def cast_vote(
     `detail` is kept with the audit entry. Raises RequestNotFound, InvalidInput, AlreadyDecided
     and NotAllowed; a refusal is recorded before it is raised.
     """
-    if (fault := intake.text_fault(comment, MAX_COMMENT)) is not None:
-        raise InvalidInput("comment", f"The comment {fault}.")
-    if (fault := intake.json_fault(detail or {})) is not None:
-        raise InvalidInput("detail", f"The detail {fault}.")
     with trail.step("cast_vote", request_id=request_id, via=actor.via):
+        if (fault := intake.text_fault(comment, MAX_COMMENT)) is not None:
+            raise InvalidInput("comment", f"The comment {fault}.")
+        if (fault := intake.json_fault(detail or {})) is not None:
+            raise InvalidInput("detail", f"The detail {fault}.")
         with transaction.atomic():
             row = _locked(request_id)
             now = outbox.clock()
@@ -97,9 +97,9 @@ def withdraw_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
 
     The caller has judged whether they may. Raises RequestNotFound, InvalidInput and AlreadyDecided.
     """
-    if (fault := intake.text_fault(reason, MAX_COMMENT)) is not None:
-        raise InvalidInput("reason", f"The reason {fault}.")
     with trail.step("cancel_request", request_id=request_id, via=actor.via):
+        if (fault := intake.text_fault(reason, MAX_COMMENT)) is not None:
+            raise InvalidInput("reason", f"The reason {fault}.")
         with transaction.atomic():
             row = _locked(request_id)
             now = outbox.clock()

@@ -114,7 +114,7 @@ RESOLUTION_RATE = grown(_RESOLVED, HOUR_BEFORE, by="status")
 def _fits(column: str, variable: str) -> str:
     # All is inserted as it is, so that a list of quoted values would be no list; a pattern between
     # dollar signs takes it, and any value, whatever quotes are in it.
-    return f"{column} ~ ('^(' || $value$${{{variable}:regex}}$value$ || ')$')"
+    return f"{column} ~ ($value$^(${{{variable}:regex}})$value$ || '$')"
 
 
 ACTIVE_APPROVALS = f"""\

@@ -191,6 +191,10 @@ def test_nothing_can_be_written(reader: Reader, postgres_server: Postgres) -> No
         "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         f"ALTER VIEW {VIEW} RENAME TO mine",
         "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT lo_from_bytea(0, 'mine')",
+        "SELECT lo_create(0)",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_xact_lock_shared(1, 2)",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute(statement)
@@ -274,6 +278,36 @@ def test_an_owner_who_may_create_roles_is_enough(postgres_server: Postgres, no_r
     assert (made.returncode, repeated.returncode) == (0, 0), made.stderr + repeated.stderr
     with psycopg.connect(url(postgres_server, OTHER, repeated.stdout.strip())) as connected:
         assert waiting(connected) == {}
+
+
+def test_an_owner_is_told_what_only_a_superuser_can_take(
+    postgres_server: Postgres, reader_url: str, no_role: None
+) -> None:
+    del reader_url  # made by a superuser, who took it before
+    owner_url = postgres_server.url(OWNER, str(connection.settings_dict["NAME"]))
+    function = "FUNCTION pg_advisory_lock(bigint)"
+    with administration(postgres_server) as superuser:
+        superuser.execute(f"ALTER ROLE {OWNER} CREATEROLE")
+        try:
+            silent = create(postgres_server, OTHER, owner_url=owner_url)
+            superuser.execute(f"GRANT EXECUTE ON {function} TO PUBLIC")
+            told = create(postgres_server, OTHER, owner_url=owner_url)
+        finally:
+            superuser.execute(f"REVOKE EXECUTE ON {function} FROM PUBLIC")
+            superuser.execute(f"ALTER ROLE {OWNER} NOCREATEROLE")
+    assert (silent.returncode, told.returncode) == (0, 0)
+    found = ["Run this as a superuser once" in made.stderr for made in (silent, told)]
+    assert found == [False, True]
+
+
+def test_the_gateway_keeps_what_is_taken_from_everybody(
+    reader: Reader, postgres_server: Postgres
+) -> None:
+    name = str(connection.settings_dict["NAME"])
+    for role in (APP, OWNER):
+        with psycopg.connect(postgres_server.url(role, name)) as connected:
+            taken = connected.execute("SELECT pg_try_advisory_xact_lock(4711)").fetchone()
+            assert taken == (True,)
 
 
 def test_an_owner_who_may_not_create_roles_is_told_so(postgres_server: Postgres) -> None:

@@ -223,6 +223,10 @@ def test_the_owner_makes_the_role_that_grafana_reads_the_table_with(
         assert connection.execute("SELECT count(*) FROM hitl_waiting_requests").fetchone() == (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT count(*) FROM approval_requests")
+        connection.rollback()
+        # Nor does it hold what the gateway waits for, though a plain owner made it.
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT pg_advisory_lock(1)")
 
 
 def test_prometheus_reads_the_metrics_with_the_token_by_the_command_of_the_compose_file(

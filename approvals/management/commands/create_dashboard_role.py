@@ -44,6 +44,15 @@ WHERE pronamespace = 'public'::regnamespace AND prorettype = 'trigger'::regtype
                   AND deptype = 'e')
 """
 
+# With these a role holds the gateway's locks, or writes, without a right on any table. They belong
+# to a superuser, who alone can take them from everybody.
+_POWERS = """
+SELECT oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace
+  AND proname ~ '^(pg_(try_)?advisory_|lo_|lowrite$)'
+  AND has_function_privilege(%s, oid, 'EXECUTE')
+"""
+
 # Extensions' own views and functions are made for everybody to use.
 _OURS = """
     nspname !~ '^(pg_|information_schema$)'
@@ -89,8 +98,10 @@ class Command(BaseCommand):
         " and do nothing else, for the dashboard's table. Run it with DATABASE_OWNER_URL, as a"
         " role that owns the tables and may create roles, or a superuser. It prints only the"
         " password, once, and takes from PUBLIC what no role needs: temporary tables, creating in"
-        " the schema public and calling trigger functions. The view's links to this gateway begin"
-        " with HITL_PUBLIC_URL: run it again when that changes."
+        " the schema public, calling trigger functions and, where a superuser runs it, advisory"
+        " locks and large objects, which only the owner and the application keep. Time limits are"
+        " defaults, which whoever has the password may change. The view's links to this gateway"
+        " begin with HITL_PUBLIC_URL: run it again when that changes."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -106,6 +117,8 @@ class Command(BaseCommand):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 password = _make(cursor, name, renew=options["new_password"])
+                cursor.execute(_POWERS, [name])
+                may_hold_up = cursor.fetchone() is not None
         except ProgrammingError as error:
             if not isinstance(error.__cause__, errors.InsufficientPrivilege):
                 raise
@@ -117,6 +130,12 @@ class Command(BaseCommand):
             self.stdout.write(password)
         else:
             self.stderr.write(f"{name} keeps its password; --new-password makes another.")
+        if may_hold_up:
+            self.stderr.write(
+                f"Whoever sends statements of their own as {name} can hold locks that the gateway"
+                " waits for. Run this as a superuser once, which takes that from everybody but the"
+                " owner and the application."
+            )
         self.stderr.write(
             f"{name} may read {VIEW} and nothing else. Its links lead to {settings.PUBLIC_URL}."
         )
@@ -139,6 +158,7 @@ def _make(cursor: CursorWrapper, name: str, *, renew: bool) -> str:
         )
         cursor.execute(statement)
     _limit(cursor, name)
+    _take_powers(cursor, name)
     cursor.execute(
         "INSERT INTO approvals_site (public_url) VALUES (%s)"
         " ON CONFLICT (id) DO UPDATE SET public_url = EXCLUDED.public_url",
@@ -204,3 +224,22 @@ def _limit(cursor: CursorWrapper, name: str) -> None:
     for (function,) in cursor.fetchall():
         # Quoted by the server, which wrote it.
         cursor.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
+
+
+def _take_powers(cursor: CursorWrapper, name: str) -> None:
+    """Leave the powers to the owner and the application, where this connection can."""
+    cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    if cursor.fetchone() != (True,):
+        return
+    cursor.execute(
+        "SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace"
+    )
+    keepers = {row[0] for row in cursor.fetchall()}
+    keepers |= {conninfo_to_dict(settings.DATABASE_URL).get("user")} - {None}
+    names = sql.SQL(", ").join(map(sql.Identifier, sorted(keepers)))
+    cursor.execute(_POWERS, [name])
+    for (function,) in cursor.fetchall():
+        signature = sql.SQL(function)
+        cursor.execute(sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(signature, names))
+        cursor.execute(sql.SQL("REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC").format(signature))

@@ -58,6 +58,14 @@ def _retention_days(text: str) -> int:
     )
 
 
+def _given(name: str) -> list[str]:
+    """What a variable lists; one that is set and lists nothing is no way to open what it closes."""
+    values = _names(name)
+    if not values and os.environ.get(name, "").strip():
+        raise ImproperlyConfigured(f"{name} is set and names nothing: give it a value or unset it.")
+    return values
+
+
 def _metrics_tokens(tokens: list[str]) -> list[str]:
     if len(tokens) > 2:
         raise ImproperlyConfigured("HITL_METRICS_TOKEN takes at most two tokens, while rotating.")
@@ -153,8 +161,8 @@ HITL_PURGES = [
 ]
 
 # Who may read /metrics: whoever has a token or comes from a network; with neither set, everybody.
-HITL_METRICS_TOKENS = _metrics_tokens(_names("HITL_METRICS_TOKEN"))
-HITL_METRICS_NETWORKS = [_network(text) for text in _names("HITL_METRICS_NETWORKS")]
+HITL_METRICS_TOKENS = _metrics_tokens(_given("HITL_METRICS_TOKEN"))
+HITL_METRICS_NETWORKS = [_network(text) for text in _given("HITL_METRICS_NETWORKS")]
 
 # The other standard OTEL_ variables count too; the SDK reads them by itself.
 OTEL_EXPORTER_OTLP_ENDPOINT = _collector(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip())
@@ -268,6 +276,8 @@ SECURE_REDIRECT_EXEMPT = [
 ]
 if _flag("HITL_BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Uvicorn's own name for whose X-Forwarded-For it believes.
+FORWARDED_ALLOW_IPS = os.environ.get("FORWARDED_ALLOW_IPS", "").strip() or "127.0.0.1"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -38,6 +38,7 @@ class Command(BaseCommand):
                 server_header=False,
                 # Believed only where a proxy is known to overwrite what clients claim.
                 proxy_headers=settings.SECURE_PROXY_SSL_HEADER is not None,
+                forwarded_allow_ips=settings.FORWARDED_ALLOW_IPS,
                 timeout_graceful_shutdown=5,
             )
 

@@ -1,13 +1,15 @@
 """`/metrics` may be limited to who has a token or comes from a network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 
+import httpx
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
 from tests.hitl_project.test_settings import manage
+from tests.web_server import WebServer
 
 # Most of these carry no mark for a database: a query would fail them.
 
@@ -70,11 +72,27 @@ def test_of_both_one_is_needed(tokens: None, networks: None) -> None:
     assert answer("10.2.0.1", authorization="Bearer wrong")[0] == 401
 
 
+def test_what_a_proxy_elsewhere_passes_on_comes_from_where_it_says(
+    launch_web_server: Callable[..., WebServer],
+) -> None:
+    proxy = "127.0.0.2"
+    server = launch_web_server(
+        HITL_BEHIND_TLS_PROXY="1", HITL_METRICS_NETWORKS=f"{proxy}/32", FORWARDED_ALLOW_IPS=proxy
+    )
+    passed_on = {"X-Forwarded-For": "203.0.113.9"}
+    transport = httpx.HTTPTransport(local_address=proxy)
+    with httpx.Client(base_url=server.url, transport=transport) as client:
+        assert client.get("/metrics").status_code == 200
+        assert client.get("/metrics", headers=passed_on).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"HITL_METRICS_NETWORKS": "10.0.0.0/8,localhost"}, "not 'localhost'"),
         ({"HITL_METRICS_NETWORKS": "10.0.0.1/8"}, "HITL_METRICS_NETWORKS must hold networks"),
+        ({"HITL_METRICS_TOKEN": " , "}, "HITL_METRICS_TOKEN is set and names nothing"),
+        ({"HITL_METRICS_NETWORKS": ","}, "HITL_METRICS_NETWORKS is set and names nothing"),
         ({"HITL_METRICS_TOKEN": "a,b,c"}, "at most two tokens"),
         ({"HITL_METRICS_TOKEN": "two words"}, "letters, digits"),
     ],

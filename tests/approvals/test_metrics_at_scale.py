@@ -14,6 +14,7 @@ from tests.metrics_page import Page
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels")]
 REQUESTS = 20_000
+SCRAPE_SECONDS = 0.1
 LARGE = ("approval_requests", "approvals_delivery", "approvals_auditentry", "agents_run")
 
 
@@ -76,5 +77,5 @@ def test_a_scrape_of_many_requests_takes_a_moment(busy_for_long: None) -> None:
         took.append(time.perf_counter() - begun)
     pending = Page.parsed(answer.content.decode()).all("hitl_approvals_pending")
     assert sum(pending.values()) == waiting > 50
-    # It is a tenth of that where nothing else runs.
-    assert min(took) < 0.4
+    # The least of several, since other tests use the machine meanwhile.
+    assert min(took) < SCRAPE_SECONDS

@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import psycopg
 import pytest
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[2]
 REFUSED = "hitl_votes_refused_total"
 RESUMED = "hitl_decision_to_resume_seconds"
+COUNT_SECONDS = 0.005
 COUNT_IN_A_PROCESS = """
 import django; django.setup()
 from django.db import transaction
@@ -213,3 +217,21 @@ def test_a_decision_spends_no_statement_on_counts() -> None:
         ballot = services.cast_vote(request_id, actor=grace, choice=Choice.APPROVE)
     assert ballot.status == "approved"
     assert not [query for query in queries if Tally._meta.db_table in query["sql"]]
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda: tally.count(tally.VOTES_REFUSED, "inactive"),
+        lambda: tally.observe(tally.DECISION_TO_RESUME, "approved", seconds=0.2),
+    ],
+    ids=["count", "observe"],
+)
+def test_a_count_takes_a_moment(count: Callable[[], None]) -> None:
+    took = []
+    for _ in range(50):
+        begun = time.perf_counter()
+        count()
+        took.append(time.perf_counter() - begun)
+    # Not the greatest, since other tests use the machine meanwhile.
+    assert median(took) < COUNT_SECONDS

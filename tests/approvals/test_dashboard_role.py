@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.urls import reverse
 from psycopg import sql
 from psycopg.rows import dict_row
 from pytest_django import Settings
@@ -103,7 +104,7 @@ def test_a_row_says_what_how_risky_by_whom_since_when_and_until_when(
         "linear_url": "https://linear.app/chef/issue/CHEF-271",
         "pull_request": "acme/shop#7",
         "pull_request_url": "https://github.com/acme/shop/pull/7",
-        "page_url": f"{SITE}/approvals/{request_id}/",
+        "page_url": f"{SITE}{reverse('request', args=[request_id])}",
     }
 
 

@@ -13,7 +13,6 @@ from django.test.utils import CaptureQueriesContext
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
-from prometheus_client.parser import text_string_to_metric_families
 
 from approvals import services
 from approvals.audit import SYSTEM
@@ -21,39 +20,19 @@ from approvals.core.risk import Risk
 from approvals.metrics import BUCKETS_SECONDS
 from tests.approvals.http.gateway import DELETE, MIGRATE, Api, People
 from tests.approvals.scenes import pass_deadline, unguarded
+from tests.metrics_page import Page
 from tests.web_server import WebServer
 
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
-
-def scrape() -> Samples:
-    """Every sample of `/metrics` by its name and labels."""
-    return parsed(Client().get("/metrics").content.decode())
-
-
-def parsed(text: str) -> Samples:
-    """The samples of a page of metrics."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def value(samples: Samples, name: str, **labels: str) -> float | None:
-    """One sample's value."""
-    return samples.get((f"hitl_approval_{name}", frozenset(labels.items())))
-
-
-def total(samples: Samples, name: str) -> float:
+def total(page: Page, name: str) -> float:
     """The sum over all labels."""
-    return sum(number for (key, _), number in samples.items() if key == f"hitl_approval_{name}")
+    return sum(page.all(name).values())
 
 
 def test_without_any_request_the_backlog_is_zero_at_every_level(db: None) -> None:
-    samples = scrape()
+    page = Page.scrape()
     for risk in Risk:
-        assert value(samples, "backlog_total", risk_level=risk) == 0
+        assert page.value("hitl_approval_backlog_total", risk_level=risk) == 0
 
 
 def test_every_way_to_end_counts_once(api: Api, people: People) -> None:
@@ -67,15 +46,15 @@ def test_every_way_to_end_counts_once(api: Api, people: People) -> None:
     pass_deadline(UUID(ids["expired"]))
     services.expire_overdue()
     services.expire_overdue()
-    samples = scrape()
+    page = Page.scrape()
     for way in ways[:-1]:
         labels = {"agent": "cicd", "risk_level": "critical", "status": way}
-        assert value(samples, "requests_resolved_total", **labels) == 1
-        assert value(samples, "latency_seconds_count", **labels) == 1
+        assert page.value("hitl_approval_requests_resolved_total", **labels) == 1
+        assert page.value("hitl_approval_latency_seconds_count", **labels) == 1
     created = {"agent": "cicd", "risk_level": "critical", "environment": "production"}
-    assert value(samples, "requests_created_total", **created) == 6
-    assert value(samples, "timeouts_total", agent="cicd", risk_level="critical") == 1
-    assert value(samples, "backlog_total", risk_level="critical") == 1
+    assert page.value("hitl_approval_requests_created_total", **created) == 6
+    assert page.value("hitl_approval_timeouts_total", agent="cicd", risk_level="critical") == 1
+    assert page.value("hitl_approval_backlog_total", risk_level="critical") == 1
 
 
 def test_a_vote_after_the_deadline_counts_one_timeout(api: Api, people: People) -> None:
@@ -83,27 +62,31 @@ def test_a_vote_after_the_deadline_counts_one_timeout(api: Api, people: People) 
     pass_deadline(UUID(request_id))
     api.call(people.ana, "POST", f"/approvals/{request_id}/approve")
     services.expire_overdue()
-    samples = scrape()
-    assert value(samples, "timeouts_total", agent="cicd", risk_level="critical") == 1
-    assert total(samples, "requests_resolved_total") == 1
+    page = Page.scrape()
+    assert page.value("hitl_approval_timeouts_total", agent="cicd", risk_level="critical") == 1
+    assert total(page, "hitl_approval_requests_resolved_total") == 1
 
 
 def test_label_sets_that_occur_start_at_zero_for_every_status(api: Api, people: People) -> None:
     api.open(people.agent, MIGRATE)
-    samples = scrape()
+    page = Page.scrape()
     labels = {"agent": "cicd", "risk_level": "medium"}
     for status in ("approved", "rejected", "expired", "cancelled", "superseded"):
-        assert value(samples, "requests_resolved_total", **labels, status=status) == 0
-    assert value(samples, "timeouts_total", **labels) == 0
+        assert page.value("hitl_approval_requests_resolved_total", **labels, status=status) == 0
+    assert page.value("hitl_approval_timeouts_total", **labels) == 0
 
 
 def test_created_is_resolved_and_waiting_together(api: Api, people: People) -> None:
     for task in (MIGRATE, DELETE, MIGRATE):
         request_id = api.open(people.agent, task, agent_name="infrastructure")
     api.call(people.ana, "POST", f"/approvals/{request_id}/reject", {"reason": "no"})
-    samples = scrape()
-    assert total(samples, "requests_created_total") == 3
-    assert total(samples, "requests_resolved_total") + total(samples, "backlog_total") == 3
+    page = Page.scrape()
+    assert total(page, "hitl_approval_requests_created_total") == 3
+    assert (
+        total(page, "hitl_approval_requests_resolved_total")
+        + total(page, "hitl_approval_backlog_total")
+        == 3
+    )
 
 
 @pytest.mark.parametrize("seconds", [12, 30, 45, 5000, 100_000])
@@ -116,38 +99,38 @@ def test_the_latency_falls_into_its_buckets(api: Api, people: People, seconds: i
         "UPDATE approval_requests SET decided_at = created_at + make_interval(secs => %s)",
         [seconds],
     )
-    samples = scrape()
+    page = Page.scrape()
     labels = {"agent": "cicd", "risk_level": "critical", "status": "approved"}
     found = {
-        bound: value(samples, "latency_seconds_bucket", **labels, le=bound)
+        bound: page.value("hitl_approval_latency_seconds_bucket", **labels, le=bound)
         for bound in [*(str(float(bound)) for bound in BUCKETS_SECONDS), "+Inf"]
     }
     assert BUCKETS_SECONDS == (30, 60, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
     assert found == {bound: float(seconds <= float(bound)) for bound in found}
-    assert value(samples, "latency_seconds_sum", **labels) == seconds
+    assert page.value("hitl_approval_latency_seconds_sum", **labels) == seconds
 
 
 def test_what_was_rolled_back_is_not_counted(api: Api, people: People) -> None:
     api.open(people.agent)
     with transaction.atomic():
         api.open(people.agent)
-        assert total(scrape(), "requests_created_total") == 2
+        assert total(Page.scrape(), "hitl_approval_requests_created_total") == 2
         transaction.set_rollback(True)
-    assert total(scrape(), "requests_created_total") == 1
+    assert total(Page.scrape(), "hitl_approval_requests_created_total") == 1
 
 
 def test_a_scrape_asks_as_often_however_many_requests_there_are(api: Api, people: People) -> None:
     def statements() -> int:
         with CaptureQueriesContext(connection) as queries:
-            scrape()
+            Page.scrape()
         return len(queries)
 
     api.open(people.agent)
-    scrape()
+    Page.scrape()
     once = statements()
     for number in range(10):
         api.open(people.agent, agent_name=f"agent-{number % 3}")
-    scrape()
+    Page.scrape()
     assert statements() == once
 
 
@@ -171,7 +154,7 @@ def test_openmetrics_is_served_where_it_is_asked_for(api: Api, people: People) -
 
 def test_django_prometheus_s_own_metrics_are_there_too(db: None) -> None:
     Client().get("/healthz")
-    names = {name for name, _ in scrape()}
+    names = {name for name, _ in Page.scrape().samples}
     assert {
         "django_http_requests_before_middlewares_total",
         "django_http_responses_before_middlewares_total",
@@ -190,13 +173,12 @@ def test_the_processes_of_a_web_server_count_together(
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, [login] * 80))
-        pages = [parsed(page.text) for page in pool.map(ask, [metrics] * 16)]
-    counted = (
-        "django_http_responses_total_by_status_view_method_total",
-        frozenset({"status": "200", "view": "login", "method": "GET"}.items()),
-    )
-    assert [page[counted] for page in pages] == [80] * 16
-    assert {value(page, "backlog_total", risk_level="low") for page in pages} == {0}
+        pages = [Page.parsed(page.text) for page in pool.map(ask, [metrics] * 16)]
+    counted = "django_http_responses_total_by_status_view_method_total"
+    labels = {"status": "200", "view": "login", "method": "GET"}
+    assert [page.value(counted, **labels) for page in pages] == [80] * 16
+    backlogs = {page.value("hitl_approval_backlog_total", risk_level="low") for page in pages}
+    assert backlogs == {0}
     assert list(tmp_path.glob("hitl-web-metrics-*/counter_*.db"))
     assert server.stop() == 0
     assert list(tmp_path.glob("hitl-web-metrics-*")) == []

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from approvals import services
 from tests.approvals import scenes
+from tests.observability import prometheus_files as files
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -51,12 +52,6 @@ def test_every_command_is_in_the_readme() -> None:
     assert {name for name in ours if f"`{name}" not in table} == set()
 
 
-def documented_metrics() -> dict[str, tuple[str, set[str]]]:
-    """Type and labels of every metric in the README's table."""
-    rows = re.findall(r"^\| `(hitl_\w+)` \| (\w+) \| ([^|]*) \| \w", README, re.MULTILINE)
-    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
-
-
 @pytest.mark.django_db(transaction=True)
 def test_the_metrics_are_those_in_the_readme_with_their_types_and_labels() -> None:
     request_id = scenes.opened()
@@ -70,7 +65,7 @@ def test_the_metrics_are_those_in_the_readme_with_their_types_and_labels() -> No
         )
         for family in families
     }
-    assert found == documented_metrics()
+    assert found == files.documented_metrics()
 
 
 @pytest.mark.parametrize(

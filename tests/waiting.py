@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 
@@ -15,3 +16,11 @@ def eventually(
         if time.monotonic() > deadline:
             pytest.fail(f"Not within {seconds} s: {what}.")
         time.sleep(every_seconds)
+
+
+def answers(address: str) -> bool:
+    """Whether a web server answers at this address that all is well."""
+    try:
+        return httpx.get(address, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False

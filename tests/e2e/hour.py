@@ -67,7 +67,7 @@ def lead_hour(watched: Watched, traffic: Traffic, folder: Path, end: float) -> s
             _fail_delivery(watched)
         moments = [start + 60 * minute - back for back in (45, 30, 15, 0)]
         past.scrape(watched.urls, moments)
-    past.write(folder, folder / "data")
+    past.write(folder)
     return stuck
 
 

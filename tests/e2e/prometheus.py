@@ -17,12 +17,11 @@ import yaml
 from hitl_project import children
 from tests.e2e.metrics import series
 from tests.e2e.stack import soon
+from tests.observability import prometheus_files as files
 from tests.tools import require_tool
+from tests.waiting import answers
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "config" / "prometheus"
-ALERTS = CONFIG / "alerts" / "hitl-metrics.yml"
-ALERTMANAGER = ROOT / "config" / "alertmanager" / "alertmanager.yml"
+_INSTALL = "on Debian and Ubuntu `apt-get install prometheus`"
 JOB = "hitl-gateway"
 STEP_SECONDS = 15
 
@@ -46,12 +45,21 @@ class Past:
         for moment in moments:
             self._lines += [f"{name} {value} {moment:.3f}" for name, value in said.items()]
 
-    def write(self, folder: Path, data: Path) -> None:
-        """Make blocks of Prometheus's storage of everything that was noted."""
-        promtool = require_promtool()
-        page = folder / "past.om"
-        page.write_text("\n".join([*self._lines, "# EOF", ""]))
-        _run([promtool, "tsdb", "create-blocks-from", "openmetrics", str(page), str(data)])
+    def write(self, folder: Path) -> None:
+        """Give a Prometheus that starts in the folder a memory of everything that was noted."""
+        remember(folder, self._lines)
+
+
+def remember(folder: Path, lines: Iterable[str]) -> None:
+    """Make blocks of lines of OpenMetrics, for a Prometheus that starts in the folder."""
+    promtool = require_tool("promtool", _INSTALL)
+    page = folder / "past.om"
+    page.write_text("\n".join([*lines, "# EOF", ""]))
+    blocks = ("tsdb", "create-blocks-from", "openmetrics", "--quiet", page, folder / "data")
+    done = subprocess.run(  # noqa: S603 - an installed program on our own files
+        [promtool, *blocks], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _labels(series: Mapping[str, Any]) -> Labels:
@@ -75,7 +83,7 @@ class Prometheus:
     @classmethod
     def start(cls, folder: Path, file: Path) -> Self:
         """Start over the data in `folder/data`, configured by the file, and wait for it."""
-        program = require_tool("prometheus", "on Debian and Ubuntu `apt-get install prometheus`")
+        program = require_tool("prometheus", _INSTALL)
         port = children.free_port()
         process = children.spawn(
             [
@@ -93,7 +101,7 @@ class Prometheus:
         return server
 
     def _ready(self) -> bool:
-        return _answers(self.process, self.http, "/-/ready")
+        return _ready(self.process, self.url)
 
     def query(self, expression: str, moment: float | None = None) -> dict[Labels, float]:
         """What an expression gives at a moment, by labels; NaN is left out."""
@@ -179,7 +187,7 @@ class Alertmanager:
         return server
 
     def _ready(self) -> bool:
-        return _answers(self.process, self.http, "/-/ready")
+        return _ready(self.process, self.url)
 
     def states(self, name: str) -> list[str]:
         """What the receiver was told of one rule's alerts, in that order."""
@@ -213,17 +221,12 @@ class Alertmanager:
         self.receiver.server_close()
 
 
-def require_promtool() -> str:
-    """The path of promtool, or a skipped test."""
-    return require_tool("promtool", "on Debian and Ubuntu `apt-get install prometheus`")
-
-
 def hasty(folder: Path, gateway: Sequence[str], alertmanager: str) -> Path:
     """The shipped configuration in a new folder, its times shortened; the main file.
 
     Only targets, intervals and the times an alert is pending differ.
     """
-    shutil.copytree(CONFIG, folder)
+    shutil.copytree(files.PROMETHEUS.parent, folder)
     for name, urls in (("gateway", gateway), ("alertmanager", [alertmanager])):
         addresses = [url.removeprefix("http://") for url in urls]
         (folder / "targets" / f"{name}.yml").write_text(yaml.safe_dump([{"targets": addresses}]))
@@ -231,7 +234,7 @@ def hasty(folder: Path, gateway: Sequence[str], alertmanager: str) -> Path:
     config = yaml.safe_load(file.read_text())
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
     file.write_text(yaml.safe_dump(config))
-    alerts = folder / "alerts" / ALERTS.name
+    alerts = folder / "alerts" / files.ALERTS.name
     rules = yaml.safe_load(alerts.read_text())
     for group in rules["groups"]:
         group["interval"] = "1s"
@@ -243,7 +246,7 @@ def hasty(folder: Path, gateway: Sequence[str], alertmanager: str) -> Path:
 
 def hasty_routes(receiver: str) -> Mapping[str, Any]:
     """The shipped configuration of Alertmanager, telling one receiver, and soon."""
-    config: dict[str, Any] = yaml.safe_load(ALERTMANAGER.read_text())
+    config: dict[str, Any] = files.load(files.ALERTMANAGER)
     for route in (config["route"], *config["route"]["routes"]):
         route |= {"group_wait": "0s", "group_interval": "1s"}
     for receivers in config["receivers"]:
@@ -268,19 +271,11 @@ def _receive(told: list[dict[str, Any]]) -> ThreadingHTTPServer:
     return server
 
 
-def _answers(process: "subprocess.Popen[bytes]", client: httpx.Client, path: str) -> bool:
+def _ready(process: "subprocess.Popen[bytes]", url: str) -> bool:
     assert process.poll() is None, "The server ended; its log says why."
-    try:
-        return client.get(path).status_code == 200
-    except httpx.TransportError:
-        return False
+    return answers(f"{url}/-/ready")
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     process.wait(20)
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-import yaml
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
@@ -29,7 +28,6 @@ from tests.e2e.gateway import Gateway
 from tests.e2e.hour import EXPIRING, STUCK_SECONDS, Hour, lead_hour
 from tests.e2e.metrics import Scrape, series
 from tests.e2e.prometheus import (
-    ALERTS,
     STEP_SECONDS,
     Alertmanager,
     Labels,
@@ -40,7 +38,9 @@ from tests.e2e.prometheus import (
 from tests.e2e.stack import WORKER, Stack, soon
 from tests.e2e.traffic import Traffic
 from tests.e2e.watched import Watched
+from tests.observability import prometheus_files as files
 from tests.observability.board import active_approvals_sql, expressions, panels
+from tests.waiting import answers
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -84,7 +84,7 @@ def watched(
         gateway.create_people()
         stack.wait_until_ready()
         urls = (stack.url, f"http://127.0.0.1:{port}")
-        soon(lambda: _alive(urls[1]), "the second web server answers")
+        soon(lambda: answers(f"{urls[1]}/healthz"), "the second web server answers")
         yield Watched(gateway, urls)
     finally:
         stack.stop()
@@ -249,8 +249,9 @@ def test_backlog_gauge(watched: Watched, lived: Lived) -> None:
 
 def test_alert_rules(watched: Watched, hour: Hour, tmp_path: Path) -> None:
     """After the hour each alert says what it has to; one is pending, fires, and is over."""
-    rules = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
-    told = {rule["alert"]: hour.prometheus.query(rule["expr"], hour.end) for rule in rules}
+    told = {
+        name: hour.prometheus.query(rule["expr"], hour.end) for name, rule in files.alerts().items()
+    }
     silent: dict[Labels, float] = {}
     assert told == {
         "CriticalApprovalStuck": {
@@ -391,13 +392,6 @@ def _as_grafana(stack: Stack) -> Iterator["psycopg.Connection[Row]"]:
     finally:
         with stack.connection(SUPERUSER) as connection:
             connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(role))
-
-
-def _alive(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _watch(url: str, over: Event) -> tuple[list[str], int]:

@@ -7,7 +7,6 @@ import sys
 import time
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from hitl_project import children
@@ -15,6 +14,7 @@ from tests.e2e.gateway import new_label
 from tests.e2e.stack import soon
 from tests.hitl_project.followed import Followed
 from tests.hitl_project.test_settings import COMPLETE, ROOT
+from tests.waiting import answers
 
 # The first test waits for a whole gateway to start.
 pytestmark = pytest.mark.timeout(300)
@@ -196,7 +196,7 @@ def test_a_collector_that_is_gone_holds_nothing_up(followed: Followed) -> None:
     stack.run("alone", "web", "--port", str(port))
     stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector
     address = f"http://127.0.0.1:{port}/accounts/login/"
-    soon(lambda: _answers(address), "the web server answers")
+    soon(lambda: answers(address), "the web server answers")
     started_at = time.monotonic()
     followed.stop("alone")
     assert time.monotonic() - started_at < 15
@@ -241,10 +241,3 @@ def run(program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         timeout=60,
         check=False,
     )
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(address, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from hitl_project import children
 from tests.hitl_project.test_up_whole import ROOT, Up, get, manage
+from tests.observability import prometheus_files as files
 from tests.processes import descendants, runs
 from tests.tools import require_tool
 from tests.waiting import eventually
-
-ALERTS = ROOT / "config" / "prometheus" / "alerts" / "hitl-metrics.yml"
 
 
 class Watched:
@@ -81,8 +79,7 @@ def test_prometheus_scrapes_the_gateway_by_its_rules(watched: Watched) -> None:
         for group in watched.asked("rules?type=alert")["groups"]
         for rule in group["rules"]
     }
-    written = yaml.safe_load(ALERTS.read_text())["groups"]
-    assert loaded == {rule["alert"] for group in written for rule in group["rules"]}
+    assert loaded == set(files.alerts())
     assert len(loaded) == 9
 
 

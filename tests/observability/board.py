@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.observability.dashboard_role import ROOT
+from tests.observability import prometheus_files as files
 
-FILE = ROOT / "config/grafana/dashboards/hitl-approval-workflow.json"
+FILE = files.ROOT / "config/grafana/dashboards/hitl-approval-workflow.json"
 VARIABLES = ("agent", "risk_level", "environment")
 _SELECTOR = re.compile(r"(hitl_\w+)\{([^}]*)\}")
 
@@ -66,16 +66,12 @@ def active_approvals_sql(**chosen: str) -> str:
     return text
 
 
-def documented_labels() -> Mapping[str, tuple[str, ...]]:
-    """The labels of each metric by the table in the README; buckets have `le`, too."""
-    rows = re.findall(
-        r"^\| `(hitl_\w+)` \| (\w+) \| ([^|]*) \|", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
-    found: dict[str, tuple[str, ...]] = {}
-    for name, kind, cell in rows:
-        labels = tuple(re.findall(r"`(\w+)`", cell))
+def documented_labels() -> Mapping[str, frozenset[str]]:
+    """The labels of each series by the table in the README."""
+    found: dict[str, frozenset[str]] = {}
+    for name, (kind, labels) in files.documented_metrics().items():
         if kind == "histogram":
-            found |= {f"{name}_bucket": (*labels, "le"), f"{name}_count": labels}
+            found |= {f"{name}_bucket": labels | {"le"}, f"{name}_count": labels}
         else:
             found[name] = labels
     return found

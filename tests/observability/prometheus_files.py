@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -14,7 +14,14 @@ UNIT_TESTS = sorted((ROOT / "config/prometheus/tests").glob("*.yml"))
 ALERTMANAGER = ROOT / "config/alertmanager/alertmanager.yml"
 RUNBOOKS = ROOT / "docs/runbooks.md"
 
-_ROW = re.compile(r"^\| `(hitl_\w+)` \| \w+ \| ([^|]*) \|", re.MULTILINE)
+_ROW = re.compile(r"^\| `(hitl_\w+)` \| (\w+) \| ([^|]*) \| \w", re.MULTILINE)
+
+
+class Documented(NamedTuple):
+    """A metric as the README has it; a histogram's buckets have the label `le`, too."""
+
+    kind: str
+    labels: frozenset[str]
 
 
 def load(path: Path) -> Any:
@@ -32,10 +39,13 @@ def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in rules(ALERTS)}
 
 
-def documented_metrics() -> dict[str, set[str]]:
-    """The labels of each metric in the README's table."""
-    readme = (ROOT / "README.md").read_text()
-    return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in _ROW.findall(readme)}
+def documented_metrics() -> dict[str, Documented]:
+    """Every metric in the README's table."""
+    rows = _ROW.findall((ROOT / "README.md").read_text())
+    return {
+        name: Documented(kind, frozenset(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in rows
+    }
 
 
 def metric(series: str) -> str:

@@ -1,6 +1,5 @@
 """The nine alerts: valid, tested each for itself, explained, and told to whom they concern."""
 
-import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ import pytest
 
 from tests.e2e.prometheus import Alertmanager
 from tests.observability import prometheus_files as files
+from tests.observability.board import board
 from tests.tools import require_tool
 from tests.waiting import eventually
 
@@ -96,10 +96,7 @@ def test_an_alert_says_how_bad_it_is_what_is_wrong_and_where_help_is(name: str) 
     assert path.endswith("/docs/runbooks.md")
     assert anchor == name.lower()
     assert anchor in files.anchors(files.RUNBOOKS.read_text())
-    board = json.loads(
-        (files.ROOT / "config/grafana/dashboards/hitl-approval-workflow.json").read_text()
-    )
-    assert alert["annotations"]["dashboard_url"].endswith(f"/d/{board['uid']}")
+    assert alert["annotations"]["dashboard_url"].endswith(f"/d/{board()['uid']}")
 
 
 def test_every_metric_that_a_rule_reads_is_one_that_the_gateway_documents() -> None:
@@ -125,7 +122,7 @@ def test_no_rule_takes_the_copies_of_several_instances_for_more() -> None:
             if by:
                 fixed = set(re.findall(r'(\w+)="', matchers))
                 labels = set(by.split(",")) - {"le"} | fixed
-                assert labels == known[files.metric(series)], (rule, series)
+                assert labels == known[files.metric(series)].labels, (rule, series)
 
 
 def test_alertmanager_takes_its_configuration_and_routes_by_severity() -> None:

@@ -14,6 +14,7 @@ from approvals.models import ApprovalRequest, MetricLabel
 from deploy.dashboard import rendered
 from hitl_project.embedded import Postgres
 from tests.approvals.scenes import DELETE, DEPLOY, MIGRATE, cancel, opened, pass_deadline
+from tests.observability import prometheus_files as files
 from tests.observability.board import (
     FILE,
     VARIABLES,
@@ -85,8 +86,7 @@ def test_each_panel_says_what_it_shows_in_which_unit_and_what_it_means_when_empt
 
 
 def test_each_panel_leads_to_the_runbook_of_an_alert() -> None:
-    groups = yaml.safe_load((ROOT / "config/prometheus/alerts/hitl-metrics.yml").read_text())
-    alerts = {rule["alert"] for group in groups["groups"] for rule in group["rules"]}
+    alerts = files.alerts()
     for title, panel in panels().items():
         assert panel["links"], title
         for link in panel["links"]:

@@ -1,13 +1,12 @@
 """What the dashboard's expressions give in a real Prometheus, however many instances it asks."""
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.prometheus import Prometheus, require_promtool
+from tests.e2e.prometheus import Prometheus, remember
 from tests.observability.board import expressions
 
 STEP, HOUR = 15, 3600
@@ -101,16 +100,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     """A server that was told of all sites, each on a day of its own."""
     folder = tmp_path_factory.mktemp("prometheus")
     told = [line for site in [*SITES, RESTORED, EARLIER] for line in site.lines()]
-    (folder / "past.om").write_text("\n".join([*told, "# EOF", ""]))
-    subprocess.run(  # noqa: S603 - promtool
-        [
-            *(require_promtool(), "tsdb", "create-blocks-from", "openmetrics", "--quiet"),
-            *(str(folder / "past.om"), str(folder / "data")),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    remember(folder, told)
     (folder / "prometheus.yml").write_text("global: {}\n")
     server = Prometheus.start(folder, folder / "prometheus.yml")
     try:

@@ -80,6 +80,18 @@ def test_every_alert_has_unit_tests_of_its_own() -> None:
     assert tested == NAMES
 
 
+def test_every_recorded_number_has_been_computed_once() -> None:
+    computed = {
+        name
+        for path in files.UNIT_TESTS
+        for test in files.load(path)["tests"]
+        for case in test.get("promql_expr_test", [])
+        if case.get("exp_samples")
+        for name in _RECORDED.findall(case["expr"])
+    }
+    assert computed == {rule["record"] for rule in files.rules(files.RECORDING)}
+
+
 def test_there_are_exactly_nine_alerts_evaluated_every_minute() -> None:
     (group,) = files.load(files.ALERTS)["groups"]
     assert group["interval"] == "1m"

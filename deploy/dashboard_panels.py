@@ -17,6 +17,7 @@ from deploy.dashboard_parts import (
     SECONDS,
     SHARE,
     STATUSES,
+    Box,
     Built,
     Place,
     SqlQuery,
@@ -32,6 +33,9 @@ from deploy.dashboard_parts import (
 )
 
 NO_ENVIRONMENT = "By agent and risk level; it is not known by environment."
+# Grafana divides the time range by this for `$__interval`, at which a query that counts over the
+# range looks where a series began: within six hours at each scrape, which is every 15 seconds.
+RANGE_STEPS = 6 * 3600 // 15
 NOT_ASKED = "Prometheus has nothing from the gateway"
 
 
@@ -47,7 +51,9 @@ def queue_overview() -> stats.Panel:
     panel.override_by_name("Expire within the hour", override(thresholds=expiring))
     panel.override_by_name("Oldest has waited", override(unit=SECONDS, decimals=1))
     place = Place(
-        *(1, "Queue overview", 0, 0, 9, 5),
+        1,
+        "Queue overview",
+        Box(x=0, y=0, width=9, height=5),
         "Requests that wait for a decision, those of them that expire within the next hour, and how"
         " long the oldest has waited. The last two are known by risk level only.",
         NOT_ASKED,
@@ -61,7 +67,9 @@ def critical_backlog() -> stats.Panel:
     panel = number().with_target(at_once(ask.CRITICAL_WAITING, "Critical"))
     panel.thresholds(steps((None, STATUSES["approved"]), (1, RISKS["critical"])))
     place = Place(
-        *(2, "Critical backlog", 9, 0, 5, 5),
+        2,
+        "Critical backlog",
+        Box(x=9, y=0, width=5, height=5),
         "Critical requests that wait for a decision. Empty where the chosen risk levels leave out"
         " critical.",
         "Critical is not chosen, or nothing from the gateway",
@@ -74,7 +82,9 @@ def approval_rate() -> stats.Panel:
     """The share of approvals."""
     panel = number(SHARE, 1).with_target(at_once(ask.APPROVAL_RATE, "Approved"))
     place = Place(
-        *(3, "Approval rate (last hour)", 14, 0, 5, 5),
+        3,
+        "Approval rate (last hour)",
+        Box(x=14, y=0, width=5, height=5),
         "Of the requests that were approved, rejected or expired within the last hour, the share"
         f" that was approved. {NO_ENVIRONMENT}",
         "Nothing was decided within the hour",
@@ -88,7 +98,9 @@ def p95_latency() -> stats.Panel:
     panel = number(SECONDS, 1).with_target(at_once(ask.quantile(0.95, ask.LAST_HOUR), "p95"))
     panel.thresholds(steps((None, PLAIN), (3600, RISKS["high"])))
     place = Place(
-        *(4, "p95 latency", 19, 0, 5, 5),
+        4,
+        "p95 latency",
+        Box(x=19, y=0, width=5, height=5),
         "19 of 20 requests approved within the last hour took at most about this long, from the"
         f" opening to the approval; 1 day stands for longer, too. {NO_ENVIRONMENT}",
         "Nothing was approved within the hour",
@@ -135,7 +147,9 @@ def active_approvals() -> table.Panel:
         # Older releases of Grafana know the first, newer ones the second.
         panel.override_by_name(url, override(custom__hidden=True, custom__hideFrom__viz=True))
     place = Place(
-        *(12, "Active Approvals", 0, 5, 24, 9),
+        12,
+        "Active Approvals",
+        Box(x=0, y=5, width=24, height=9),
         "Every request that waits, the most severe first, then the one with the least time left; at"
         " most 500. The operation leads to its page in the gateway. Read from the gateway's"
         " database as it is now, whatever the time range is.",
@@ -152,7 +166,9 @@ def backlog_by_risk() -> series.Panel:
     panel.with_target(query(ask.BACKLOG, "{{risk_level}}"))
     panel.stacking(common.StackingConfig().mode(kinds.StackingMode.NORMAL)).fill_opacity(25)
     place = Place(
-        *(5, "Backlog by risk", 0, 14, 12, 8),
+        5,
+        "Backlog by risk",
+        Box(x=0, y=14, width=12, height=8),
         "Requests that wait for a decision, by risk level, on top of each other.",
         NOT_ASKED,
         ("HighApprovalBacklog", "NoApprovalsResolved"),
@@ -169,7 +185,9 @@ def latency_percentiles() -> series.Panel:
     ):
         panel.with_target(query(ask.quantile(rank, ask.HOUR_BEFORE), name, ref_id))
     place = Place(
-        *(6, "Latency percentiles p50/p95/p99", 12, 14, 12, 8),
+        6,
+        "Latency percentiles p50/p95/p99",
+        Box(x=12, y=14, width=12, height=8),
         "Half, 19 of 20 and 99 of 100 of the requests approved within the hour before took at most"
         " about this long; interrupted where nothing was approved. The dashed line is where an"
         f" alert fires on p95. {NO_ENVIRONMENT}",
@@ -187,9 +205,13 @@ def outcomes() -> piechart.Panel:
     legend = piechart.PieChartLegendOptions().show_legend(True).values(values)
     legend.display_mode(kinds.LegendDisplayMode.TABLE).placement(kinds.LegendPlacement.RIGHT)
     panel.legend(legend).display_labels([PieChartLabels.NAME])
-    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).max_data_points(1440)
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).max_data_points(
+        RANGE_STEPS
+    )
     place = Place(
-        *(7, "Outcomes", 0, 30, 8, 8),
+        7,
+        "Outcomes",
+        Box(x=0, y=30, width=8, height=8),
         "How the requests ended that were decided or expired within the time range."
         f" {NO_ENVIRONMENT}",
         "Nothing was decided",
@@ -207,9 +229,13 @@ def requests_by_agent() -> bargauge.Panel:
     panel.color_scheme(
         dashboard.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(QUIET)
     )
-    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).max_data_points(1440)
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).max_data_points(
+        RANGE_STEPS
+    )
     place = Place(
-        *(8, "Requests by agent", 8, 30, 16, 8),
+        8,
+        "Requests by agent",
+        Box(x=8, y=30, width=16, height=8),
         "Requests that each agent opened within the time range, the busiest first.",
         "No agent asked for anything",
         ("ApprovalBacklogByAgent",),
@@ -222,7 +248,9 @@ def timeout_rate() -> series.Panel:
     panel = with_limit(lines(SHARE, "of all that ended"), 0.1, RISKS["high"])
     panel.with_target(query(ask.TIMEOUT_RATE, "timed out")).axis_soft_max(0.2)
     place = Place(
-        *(9, "Timeout rate", 16, 22, 8, 8),
+        9,
+        "Timeout rate",
+        Box(x=16, y=22, width=8, height=8),
         "Of all requests that ended within the hour before, the share that expired because nobody"
         " decided in time. The dashed line is where an alert fires, once ten have ended."
         f" {NO_ENVIRONMENT}",
@@ -237,7 +265,9 @@ def creation_rate() -> series.Panel:
     panel = coloured(lines(PER_HOUR, "requests per hour"), RISKS).decimals(0)
     panel.with_target(query(ask.CREATION_RATE, "{{risk_level}}"))
     place = Place(
-        *(10, "Creation rate", 0, 22, 8, 8),
+        10,
+        "Creation rate",
+        Box(x=0, y=22, width=8, height=8),
         "Requests opened within the hour before, by risk level.",
         NOT_ASKED,
         ("ApprovalBacklogByAgent",),
@@ -250,7 +280,9 @@ def resolution_rate() -> series.Panel:
     panel = coloured(lines(PER_HOUR, "requests per hour"), STATUSES).decimals(0)
     panel.with_target(query(ask.RESOLUTION_RATE, "{{status}}"))
     place = Place(
-        *(11, "Resolution rate", 8, 22, 8, 8),
+        11,
+        "Resolution rate",
+        Box(x=8, y=22, width=8, height=8),
         f"Requests that ended within the hour before, by how they ended. {NO_ENVIRONMENT}",
         NOT_ASKED,
         ("NoApprovalsResolved",),

@@ -1,7 +1,7 @@
 """What the panels of the dashboard are made of: colours, units, words, links and places."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -63,25 +63,33 @@ class SqlQuery(Dataquery):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a panel is and what it is about; x and y count from the upper left, 24 wide."""
+class Box:
+    """Where a panel is; x and y count from the upper left, and the dashboard is 24 wide."""
 
-    number: int
-    title: str
     x: int
     y: int
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a panel is and what it is about; links know it by its number."""
+
+    number: int
+    title: str
+    box: Box
     description: str
     empty: str
-    runbooks: Sequence[str] = field(default=())
+    runbooks: Sequence[str]
     source: kinds.DataSourceRef = PROMETHEUS
 
 
 def placed(panel: P, place: Place) -> P:
     """Give a panel its place, its words and its links."""
     panel.id(place.number).title(place.title).description(place.description)
-    panel.grid_pos(models.GridPos(h=place.height, w=place.width, x=place.x, y=place.y))
+    box = place.box
+    panel.grid_pos(models.GridPos(h=box.height, w=box.width, x=box.x, y=box.y))
     panel.datasource(place.source).no_value(place.empty)
     panel.links([runbook(name) for name in place.runbooks])
     return panel

@@ -70,12 +70,17 @@ def test_the_metrics_are_those_in_the_readme_with_their_types_and_labels() -> No
 
 @pytest.mark.parametrize(
     "page",
-    [*sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")), "README.md"],
+    [
+        *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")),
+        *("README.md", "deploy/README.md"),
+    ],
 )
 def test_every_link_between_pages_leads_somewhere(page: str) -> None:
     path = ROOT / page
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]*))?\)", path.read_text()):
         assert (path.parent / target).exists(), target
+        if anchor:
+            assert anchor in files.anchors((path.parent / target).read_text()), (target, anchor)
 
 
 def test_no_file_knows_the_machine_it_was_written_on() -> None:

@@ -190,6 +190,12 @@ def test_a_worker_that_stops_has_the_time_of_the_longest_action(
     assert int(given[:-1]) * _UNITS[given[-1]] >= longest + 30
 
 
+def test_before_an_upgrade_every_process_that_decides_or_acts_is_stopped() -> None:
+    readme = (compose.DEPLOY / "README.md").read_text()
+    (stopped,) = re.findall(r"^ *compose stop (.+)$", readme, re.MULTILINE)
+    assert set(stopped.split()) == set(GATEWAY) - {"migrate"}
+
+
 def test_prometheus_asks_the_web_server_and_tells_alertmanager() -> None:
     config = yaml.safe_load((compose.DEPLOY / "prometheus" / "prometheus.yml").read_text())
     (job,) = config["scrape_configs"]

@@ -1,11 +1,14 @@
 """What people fill in: filters of the queue, words with a decision."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from django import forms
 
 from approvals.core.lifecycle import Status
 from approvals.core.risk import Risk
+from approvals.preferences import Preferences, Theme, zones
 from approvals.wording import plain
 
 MAX_WORDS = 4000
@@ -51,6 +54,34 @@ def _words(label: str, *, required: bool, missing: str = "") -> forms.CharField:
         widget=forms.Textarea(attrs={"rows": 2, "autocomplete": "off"}),
         error_messages={"required": missing},
     )
+
+
+class PreferencesForm(forms.Form):
+    """How somebody likes the pages in this browser."""
+
+    theme = forms.ChoiceField(
+        choices=[(Theme.SYSTEM, "As the system"), (Theme.LIGHT, "Light"), (Theme.DARK, "Dark")],
+        widget=forms.RadioSelect,
+    )
+    zone = forms.ChoiceField(label="Time zone", required=False)
+    keys = forms.BooleanField(label="Keyboard shortcuts; ? lists them", required=False)
+    notify = forms.BooleanField(
+        label="Notify me, while a page is open, of what waits for me", required=False
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = [(name, name.replace("_", " ")) for name in sorted(zones())]
+        self.fields["zone"].choices = [("", "The browser's own"), *names]  # type: ignore[attr-defined]
+
+    @classmethod
+    def of(cls, chosen: Preferences) -> "PreferencesForm":
+        """The form with what was chosen."""
+        return cls(initial=asdict(chosen))
+
+    def chosen(self) -> Preferences:
+        """What was chosen now."""
+        return Preferences(**{**self.cleaned_data, "theme": Theme(self.cleaned_data["theme"])})
 
 
 class ApproveForm(forms.Form):

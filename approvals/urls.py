@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from approvals.views import queue, request
+from approvals.views import preferences, queue, request
 
 urlpatterns = [
     path("", queue.queue, name="queue"),
+    path("preferences/", preferences.show, name="preferences"),
     path("approvals/<uuid:request_id>/", request.request_page, name="request"),
     path("approvals/<uuid:request_id>/approve/", request.approve, name="approve"),
     path("approvals/<uuid:request_id>/reject/", request.reject, name="reject"),

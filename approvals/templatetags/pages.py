@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import template
+from django.utils import timezone
 
 from approvals import wording
 
@@ -79,13 +80,14 @@ def pips(approvals: int, quorum: int) -> list[bool]:
 
 @register.inclusion_tag("approvals/_moment.html")
 def moment(value: datetime, now: datetime, *, absolute: bool = True) -> dict[str, Any]:
-    """A time element: the absolute time in UTC, and how far it is from now."""
-    at = value.astimezone(UTC)
+    """A time element: the absolute time in the viewer's zone, and how far it is from now."""
+    at = timezone.localtime(value)
     day = f"{at:%d %b %Y}" if at.year != now.year else f"{at:%d %b}"
+    zone = at.tzname() or ""
     return {
-        "iso": at.isoformat(timespec="seconds"),
-        "full": f"{at:%A, %d %B %Y, %H:%M:%S} UTC",
-        "short": f"{day}, {at:%H:%M} UTC",
+        "iso": value.astimezone(UTC).isoformat(timespec="seconds"),
+        "full": f"{at:%A, %d %B %Y, %H:%M:%S} {zone}",
+        "short": f"{day}, {at:%H:%M} {zone}",
         "words": wording.relative(value, now),
         "absolute": absolute,
     }

@@ -15,7 +15,7 @@ from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest
 from django.utils.module_loading import import_string
 
-from approvals import audit, tally, trail
+from approvals import audit, search, tally, trail
 from approvals.audit import SYSTEM, Fact
 from approvals.core.events import (
     GITHUB,
@@ -254,6 +254,7 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
             request.linear_issue_id = issue
             request.linear_issue_url = receipt.url
             request.save(update_fields=["linear_issue_id", "linear_issue_url"])
+            search.add_words(request.pk, issue)
         data = {"channel": row.channel, "reference": receipt.reference}
         audit.append([Fact(request.pk, EventName.DELIVERY_SUCCEEDED, SYSTEM, now, data)])
         trail.tell(log, "Delivery succeeded", delivery_id=row.pk, attempts=row.attempts + 1)

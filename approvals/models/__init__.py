@@ -7,6 +7,7 @@ from approvals.models.people import ApiToken, ApproverProfile
 from approvals.models.request import ApprovalRequest, AuditEntry, Vote, VoteRefusal
 from approvals.models.spared import SparedRequest
 from approvals.models.webhook import InboundWebhook
+from approvals.models.words import RequestWords
 
 __all__ = [
     "ApiToken",
@@ -20,6 +21,7 @@ __all__ = [
     "InboundWebhook",
     "MetricLabel",
     "Owed",
+    "RequestWords",
     "RollUpMark",
     "RolledUpRequests",
     "SparedRequest",

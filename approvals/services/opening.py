@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Concat, Trim
 
-from approvals import audit, masking, outbox, policy, trail
+from approvals import audit, masking, outbox, policy, search, trail
 from approvals.audit import SYSTEM, Fact
 from approvals.core import intake
 from approvals.core.canonical import digest, proposal_digest
@@ -221,6 +221,7 @@ def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
     row.eligible = _eligible(frozen, row)
     row.traceparent = trail.traceparent()
     row.save(force_insert=True)
+    search.add(row)
     data = {
         "operation": row.operation,
         "environment": row.environment,

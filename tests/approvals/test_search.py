@@ -1,0 +1,106 @@
+"""Requests are found by their words and the beginnings of those, and by nothing that is masked."""
+
+import importlib
+from uuid import UUID
+
+import pytest
+from django.apps import apps
+from django.db import connection
+
+from approvals import search
+from approvals.models import ApprovalRequest, RequestWords
+from approvals.selectors.queue import list_requests
+from tests.approvals.scenes import DEPLOY, MIGRATE, opened, unguarded
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
+
+
+def found(text: str) -> set[UUID]:
+    """The ids of the requests that the text finds."""
+    return {row.pk for row in list_requests({"text": text}).rows}
+
+
+@pytest.fixture
+def deploy() -> UUID:
+    """A request with all that people look for."""
+    task = {
+        **DEPLOY,
+        "description": "Roll out the Größe fix",
+        "arguments": {"version": "v2.5.0", "api_token": "swordfish-4711", "count": 17},
+    }
+    return opened(
+        task,
+        workflow_id="nightly-42",
+        requested_by="ines",
+        github_repo="acme/shop",
+        pr_number=412,
+        pr_url="https://github.com/acme/shop/pull/412",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("deploy", "DEPLOY production", "prod", "v2.5", "größe", "GRÖSSE", "roll out fix", "17"),
+        *("nightly-42", "acme/shop", "412", "acme/shop#412", "ines", "cicd nigh", "nigh 42"),
+        "https://github.com/acme/shop/pull/412",
+    ],
+)
+def test_its_words_and_their_beginnings_find_it(deploy: UUID, text: str) -> None:
+    opened(MIGRATE)
+    assert found(text) == {deploy}
+
+
+def test_its_id_finds_it_whole_or_begun(deploy: UUID) -> None:
+    opened(MIGRATE)
+    assert found(str(deploy)) == {deploy}
+    assert deploy in found(str(deploy)[:8])
+
+
+@pytest.mark.parametrize("text", ["swordfish", "4711", "deploy staging", "eploy", "api", "token"])
+def test_what_is_masked_or_not_in_it_finds_nothing(deploy: UUID, text: str) -> None:
+    assert found(text) == set()
+
+
+@pytest.mark.parametrize("text", ["'", "' & !", ":*", "  ", "\\", "a' | 'b", "🚀"])
+def test_what_has_no_word_or_is_no_query_breaks_nothing(deploy: UUID, text: str) -> None:
+    assert found(text) in ({deploy}, set())
+
+
+def test_the_issue_finds_it_once_there_is_one(deploy: UUID) -> None:
+    assert found("CHEF-271") == set()
+    search.add_words(deploy, "CHEF-271")
+    assert found("chef-271") == found("chef 27") == {deploy}
+    assert found("v2.5.0") == {deploy}
+
+
+def test_old_requests_are_found_when_they_are_asked_for(deploy: UUID) -> None:
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET created_at = clock_timestamp() - interval '91 days'",
+    )
+    assert found("deploy") == set()
+    older = list_requests({"text": "deploy", "older": "1"})
+    assert [row.pk for row in older.rows] == [deploy]
+
+
+def test_a_task_of_any_size_can_be_opened() -> None:
+    words = " ".join(f"word{number}" for number in range(3000))
+    request_id = opened({**DEPLOY, "description": words, "more": ["x" * 9000, "é" * 3000]})
+    assert found("word7 deploy") == {request_id}
+
+
+def test_requests_of_before_get_their_words(deploy: UUID) -> None:
+    RequestWords.objects.all().delete()
+    assert found("v2.5.0") == set()
+    importlib.import_module("approvals.migrations.0008_search").fill(apps, connection.schema_editor)
+    assert found("v2.5.0") == {deploy}
+    assert ApprovalRequest.objects.filter(words=None).count() == 0
+
+
+def test_a_search_reads_an_index() -> None:
+    rows = ApprovalRequest.objects.filter(search.matching("deploy v2"))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    assert "idx_request_words" in rows.explain()

@@ -1,0 +1,168 @@
+"""The queue's order is the verbs' judgement: what a query says needs somebody, they may decide."""
+
+import itertools
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from approvals import outbox, services
+from approvals.core import lifecycle
+from approvals.core.lifecycle import Actor, Choice, Via
+from approvals.errors import InvalidInput
+from approvals.models import ApprovalRequest
+from approvals.selectors.waiting import Counts, Sort, Waiting, count_waiting, waiting_for
+from tests.approvals.scenes import (
+    DELETE,
+    DEPLOY,
+    MIGRATE,
+    manager,
+    opened,
+    pass_deadline,
+    person,
+    unguarded,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
+
+
+def walked(actor: Actor, sort: Sort = Sort.URGENT, limit: int = 2) -> list[Waiting]:
+    """Every page, one after the other."""
+    items: list[Waiting] = []
+    cursor = ""
+    for _ in range(50):
+        page = waiting_for(actor, {}, outbox.clock(), sort=sort, cursor=cursor, limit=limit)
+        items += page.items
+        if not (cursor := page.next_cursor):
+            return items
+    raise AssertionError("The pages have no end.")
+
+
+def ids(items: list[Waiting]) -> list[UUID]:
+    return [item.row.pk for item in items]
+
+
+def test_what_needs_somebody_is_exactly_what_the_core_would_let_them_decide() -> None:
+    people = [
+        manager("maria"),
+        person("dora", "developers"),
+        person("both", "developers", "release-managers"),
+        person("nobody"),
+    ]
+    account = person("Ines Example", "release-managers", "developers")
+    people.append(account)
+    askers = ("somebody", "maria", " MARIA ", "maria@example.com", "ines example", "both")
+    for task, asker in itertools.product((DEPLOY, MIGRATE, DELETE), askers):
+        opened(task, requested_by=asker)
+    voted = opened(DELETE)
+    services.cast_vote(voted, actor=manager("maria"), choice=Choice.APPROVE)
+    own = opened(MIGRATE)
+    opened_by(own, people[1])
+    allowed = opened(DEPLOY, requested_by="maria")
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET policy = policy || '{\"requester_may_decide\": true}'"
+        " WHERE id = %s",
+        [allowed],
+    )
+    pass_deadline(opened(DEPLOY))
+    rows = ApprovalRequest.objects.prefetch_related("votes")
+    for actor in people:
+        now = outbox.clock()
+        expected = {
+            row.pk
+            for row in rows.filter(status="pending")
+            if lifecycle.refusal(row.standing(), actor, now) is None
+            and actor.user_id not in row.standing().votes
+        }
+        items = walked(actor, limit=7)
+        assert {item.row.pk for item in items if item.needs_me} == expected, actor.name
+        assert len(items) == len(set(ids(items))) == 21
+        counts = Counts(len(expected), 21 - len(expected))
+        assert count_waiting(actor, {}) == counts
+
+
+def opened_by(request_id: UUID, actor: Actor) -> None:
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET opened_by_id = %s WHERE id = %s",
+        [actor.user_id, request_id],
+    )
+
+
+def test_nobody_who_is_switched_off_or_unknown_is_needed() -> None:
+    opened(DEPLOY)
+    maria = manager("maria")
+    for actor in (
+        Actor("maria", Via.WEB, user_id=maria.user_id, groups=maria.groups, active=False),
+        Actor("stranger", Via.LINEAR_MOVE, groups=maria.groups),
+    ):
+        assert count_waiting(actor, {}) == Counts(0, 1)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 50])
+@pytest.mark.parametrize("sort", list(Sort))
+def test_pages_go_on_where_the_last_one_ended_in_every_order(sort: Sort, limit: int) -> None:
+    made = [opened(task) for task in (MIGRATE, DEPLOY, MIGRATE, DELETE, DEPLOY, MIGRATE)]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+    moments = {pk: n for n, pk in enumerate(made)}
+    for pk, number in moments.items():
+        # Two at a time share both moments, so that the id decides.
+        unguarded(
+            "approval_requests",
+            "request_is_guarded",
+            "UPDATE approval_requests SET created_at = date_trunc('day', now()) - %s,"
+            " expires_at = date_trunc('day', now()) + interval '2 days' + %s WHERE id = %s",
+            [timedelta(minutes=number // 2), timedelta(minutes=5 - number // 2), pk],
+        )
+    maria = manager("maria")
+    items = walked(maria, sort, limit)
+
+    def key(item: Waiting) -> tuple[object, ...]:
+        row = item.row
+        severity = {"critical": 0, "high": 1, "medium": 2, "low": 3}[row.risk_level]
+        created = row.created_at.timestamp()
+        return {
+            Sort.URGENT: (not item.needs_me, severity, row.expires_at, row.pk.hex),
+            Sort.EXPIRING: (not item.needs_me, row.expires_at, row.pk.hex),
+            Sort.NEWEST: (not item.needs_me, -created, -int(row.pk)),
+            Sort.OLDEST: (not item.needs_me, created, row.pk.hex),
+        }[sort]
+
+    assert set(ids(items)) == set(made)
+    assert items == sorted(items, key=key)
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "b2xkZXN0IDAgMjAyNi0wMS0wMSB4"])
+def test_a_cursor_that_was_not_given_out_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidInput):
+        waiting_for(manager("maria"), {}, outbox.clock(), cursor=cursor)
+
+
+def test_a_cursor_of_another_order_is_refused() -> None:
+    maria = manager("maria")
+    for _ in range(2):
+        opened(DEPLOY)
+    page = waiting_for(maria, {}, outbox.clock(), limit=1)
+    with pytest.raises(InvalidInput):
+        waiting_for(maria, {}, outbox.clock(), sort=Sort.NEWEST, cursor=page.next_cursor)
+
+
+def test_filters_narrow_what_waits_and_what_is_counted() -> None:
+    maria = manager("maria")
+    deploy, migrate = opened(DEPLOY), opened(MIGRATE, agent_name="feature_dev")
+    now = outbox.clock()
+    for filters, found in (
+        ({"group": "release-managers"}, {deploy, migrate}),
+        ({"group": "developers"}, {migrate}),
+        ({"agent": "feature_dev"}, {migrate}),
+        ({"text": "prod depl"}, {deploy}),
+        ({"risk_level": "critical", "text": "staging"}, set()),
+    ):
+        assert set(ids(list(waiting_for(maria, filters, now).items))) == found, filters
+        counts = count_waiting(maria, filters)
+        assert counts.mine + counts.others == len(found)

@@ -28,7 +28,8 @@ from tests.hitl_project.test_settings import manage
 pytestmark = pytest.mark.timeout(300)
 
 log = logging.getLogger(__name__)
-IDS = ("request_id", "workflow_id", "channel")
+OURS = {"approvals", "agents", "integrations"}
+IDS = {"request_id", "workflow_id", "channel"}
 
 
 def told(lines: list[Line], message: str, *facts: str) -> list[tuple[Any, ...]]:
@@ -110,6 +111,12 @@ def test_every_line_of_a_path_has_its_ids_and_none_what_people_wrote(followed: F
     # Django says so as well, once the verb is over.
     assert [line["logger"] for line in lines if line["level"] != "INFO"] == ["django.request"]
     assert all(line["workflow_id"] == body["workflow_id"] and line["channel"] for line in lines)
+
+    # Whatever else the parts of the gateway have said since it was started is about a request, too.
+    lines = [line for line in followed.lines() if line["logger"].partition(".")[0] in OURS]
+    assert {line["logger"].partition(".")[0] for line in lines} == OURS
+    about = [line for line in lines if line["message"] != "Run started"]
+    assert [line for line in about if not line.keys() >= IDS] == []
 
     everything = json.dumps(followed.lines())
     for text in (*written.values(), service + "\\n", "Replacing", *followed.secrets()):

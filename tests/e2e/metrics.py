@@ -1,7 +1,8 @@
 """What Prometheus would read."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -22,6 +23,16 @@ class Scrape:
         """A sample's value; 0 where there is none with these labels."""
         wanted = {**labels, **more}
         return sum(s.value for s in self.samples if s.name == name and s.labels == wanted)
+
+    def counted(self, name: str, labels: Sequence[str], **more: str) -> Counter[tuple[str, ...]]:
+        """What a metric counts, by the labels named; what counts nothing is left out."""
+        return Counter(
+            {
+                tuple(sample.labels[label] for label in labels): int(sample.value)
+                for sample in self.samples
+                if sample.name == name and sample.value and sample.labels.items() >= more.items()
+            }
+        )
 
 
 def scrape(url: str) -> Scrape:

@@ -28,6 +28,11 @@ STEP_SECONDS = 15
 Labels = frozenset[tuple[str, str]]
 
 
+def labels(**pairs: str) -> Labels:
+    """The labels of one series."""
+    return frozenset(pairs.items())
+
+
 class Past:
     """Scrapes of the running gateway at moments of our choice, as OpenMetrics."""
 

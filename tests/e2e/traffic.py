@@ -3,9 +3,9 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import cycle
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import cycle, islice
 from threading import Lock
 from typing import Any
 
@@ -14,13 +14,14 @@ import httpx
 from tests.e2e.gateway import Gateway, new_label
 
 # What is asked for, and how often; nothing here needs two people.
-KINDS: Sequence[tuple[str, str, str, str]] = (
-    ("cicd", "deploy", "production", "critical"),
-    ("cicd", "rollback", "production", "high"),
-    ("infrastructure", "terraform_apply", "staging", "high"),
-    ("infrastructure", "db_migrate", "staging", "medium"),
-    ("feature_dev", "db_migrate", "production", "high"),
-    ("night-shift", "db_migrate", "development", "medium"),
+Kind = tuple[str, str, str]
+KINDS: Sequence[Kind] = (
+    ("cicd", "deploy", "production"),
+    ("cicd", "rollback", "production"),
+    ("infrastructure", "terraform_apply", "staging"),
+    ("infrastructure", "db_migrate", "staging"),
+    ("feature_dev", "db_migrate", "production"),
+    ("night-shift", "db_migrate", "development"),
 )
 ENDS = ("approved",) * 9 + ("rejected",) * 4 + ("cancelled",) * 2 + ("expired",) * 2
 WAITING = ("pending",) * 3
@@ -33,7 +34,6 @@ class Traffic:
 
     gateway: Gateway
     urls: Sequence[str]
-    requests: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._clients = cycle(
@@ -55,9 +55,7 @@ class Traffic:
         name = new_label()
         task = {"operation": operation, "environment": environment}
         body = {"workflow_id": name, "thread_id": name, "agent_name": agent, "task": task}
-        request_id = str(self.call("rosa", "/approvals", body)["request_id"])
-        self.requests[request_id] = "pending"
-        return request_id
+        return str(self.call("rosa", "/approvals", body)["request_id"])
 
     def end(self, request_id: str, how: str) -> None:
         """Decide or cancel a request; what is to expire is left to the sweep."""
@@ -67,21 +65,22 @@ class Traffic:
             self.call("ben", f"/approvals/{request_id}/reject", {"reason": "Not now."})
         elif how == "cancelled":
             self.call("rosa", f"/approvals/{request_id}/cancel", {"reason": "No longer."})
-        self.requests[request_id] = how
 
     def live(self, number: int, seed: int, midway: Callable[[], None]) -> Counter[str]:
-        """Lead so many lives at once, doing `midway` in between; how many ended in which way."""
+        """Lead so many lives, `midway` in the midst of them; how many ended in which way."""
         chance = random.Random(seed)  # noqa: S311 - a repeatable mixture
         lives = [(chance.choice(KINDS), chance.choice(ENDS + WAITING)) for _ in range(number)]
         with ThreadPoolExecutor(WORKERS) as pool:
             first = [pool.submit(self._live, kind, how) for kind, how in lives[: number // 2]]
+            for life in islice(as_completed(first), len(first) // 2):
+                life.result()
             midway()
             rest = [pool.submit(self._live, kind, how) for kind, how in lives[number // 2 :]]
             for life in (*first, *rest):
                 life.result()
         return Counter(how for _, how in lives)
 
-    def _live(self, kind: tuple[str, str, str, str], how: str) -> None:
-        agent, operation, environment, _ = kind
+    def _live(self, kind: Kind, how: str) -> None:
+        agent, operation, environment = kind
         # `brief` is the operation whose requests expire within two seconds.
         self.end(self.open(agent, "brief" if how == "expired" else operation, environment), how)

@@ -1,12 +1,25 @@
 """A gateway whose metrics are watched: what its tables say, beside what it tells."""
 
+import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
 
 from hitl_project.embedded import SUPERUSER
 from tests.e2e.gateway import Gateway
-from tests.e2e.metrics import Scrape, scrape
+from tests.e2e.metrics import Scrape, scrape, series
+
+Row = dict[str, Any]
+_COUNTER = re.compile(r"(?!hitl_approval_backlog_total)\w+(_total|_bucket|_count|_sum)\b")
 
 
 @dataclass(frozen=True)
@@ -46,10 +59,39 @@ class Watched:
             )
         stack.send_task("approvals.tasks.roll_up_metrics", "sweeps")
 
+    def roll_up_until(self, over: Event) -> None:
+        """Roll up again and again until it is over."""
+        while not over.wait(0.5):
+            self.roll_up()
+
     def rolled_up(self) -> int:
         """How many requests scrapes no longer look at."""
         query = "SELECT coalesce(sum(count), 0) AS number FROM approvals_rolleduprequests"
         return int(self.gateway.stack.rows(query)[0]["number"])
+
+    def age_heartbeat(self, part: str, age: str) -> None:
+        """Let a part of the gateway have been seen at work so long ago."""
+        with self.gateway.stack.connection() as connection:
+            connection.execute(
+                "UPDATE approvals_heartbeat SET seen_at = clock_timestamp() - %s::interval"
+                " WHERE name = %s",
+                [age, part],
+            )
+
+    @contextmanager
+    def as_grafana(self) -> Iterator["psycopg.Connection[Row]"]:
+        """A connection of the role that may read the table of what waits and nothing else."""
+        stack = self.gateway.stack
+        name, role = "watched_reader", sql.Identifier("watched_reader")
+        owner_url = stack.postgres.url(SUPERUSER, stack.database)
+        password = stack.manage("create_dashboard_role", name, DATABASE_OWNER_URL=owner_url)
+        address = make_conninfo(owner_url, user=name, password=password)
+        try:
+            with psycopg.connect(address, row_factory=dict_row) as connection:
+                yield connection
+        finally:
+            with stack.connection(SUPERUSER) as connection:
+                connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(role))
 
     def standing(self, status: str) -> int:
         """How many requests have this status."""
@@ -64,4 +106,27 @@ def key(sample: Any) -> tuple[str, frozenset[tuple[str, str]]]:
 
 def _from_tables(name: str) -> bool:
     """Whether two scrapes one after the other have to say the same while nothing happens."""
-    return name.startswith("hitl_approval_") and "age_seconds" not in name
+    return name.startswith("hitl_") and not re.search("age_seconds|heartbeat|expiring", name)
+
+
+def watch(url: str, over: Event) -> tuple[list[str], int]:
+    """Scrape until it is over: which counters fell in between, and how many scrapes that were."""
+    fallen: list[str] = []
+    last: dict[str, float] = {}
+    scrapes = 0
+    while not over.wait(0.25):
+        now = {name: value for name, value in series(url).items() if _COUNTER.match(name)}
+        fallen += [
+            f"{name}: {last[name]} > {now.get(name)}"
+            for name in last
+            if now.get(name, -1) < last[name]
+        ]
+        last = now
+        scrapes += 1
+    return fallen, scrapes
+
+
+def falls_of(watchers: Sequence["Future[tuple[list[str], int]]"]) -> tuple[list[str], int]:
+    """What several of them saw together."""
+    results = [watcher.result() for watcher in watchers]
+    return [fall for fallen, _ in results for fall in fallen], sum(n for _, n in results)

@@ -59,9 +59,9 @@ def test_the_metrics_are_those_in_the_readme_with_their_types_and_labels() -> No
     page = Client().get("/metrics").content.decode()
     families = [f for f in text_string_to_metric_families(page) if f.name.startswith("hitl_")]
     found = {
-        f"{family.name}_total" if family.type == "counter" else family.name: (
+        f"{family.name}_total" if family.type == "counter" else family.name: files.Documented(
             family.type,
-            {label for sample in family.samples for label in sample.labels} - {"le"},
+            frozenset(label for sample in family.samples for label in sample.labels) - {"le"},
         )
         for family in families
     }

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ class Hour:
     pending_at: Counter[str]
     expiring: int
 
-    def panels(self) -> dict[str, list[dict[Labels, float]]]:
+    def panels(self) -> dict[str, list[dict[Labels, Any]]]:
         """What each panel has to show of it, one answer for each of its queries."""
         nothing = labels()
         return {

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from django import forms
+from django.http import QueryDict
 
-from approvals.core.lifecycle import Status
+from approvals.core.lifecycle import Choice, Status
 from approvals.core.risk import Risk
 from approvals.preferences import Preferences, Theme, zones
+from approvals.selectors.waiting import Sort
 from approvals.wording import plain
 
 MAX_WORDS = 4000
@@ -28,11 +31,35 @@ class QueueFilters(forms.Form):
     )
     agent = forms.CharField(required=False, max_length=200, widget=forms.Select)
     environment = forms.CharField(required=False, max_length=200, widget=forms.Select)
+    group = forms.CharField(label="Decided by", required=False, max_length=200, widget=forms.Select)
+    sort = forms.ChoiceField(
+        label="Order",
+        required=False,
+        choices=[
+            ("", "Urgent first"),
+            (Sort.EXPIRING, "Expiring first"),
+            (Sort.NEWEST, "Newest first"),
+            (Sort.OLDEST, "Oldest first"),
+        ],
+    )
+    text = forms.CharField(
+        label="Search",
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(
+            attrs={"type": "search", "placeholder": "Words, CHEF-271, acme/shop#7", "data-key": "/"}
+        ),
+    )
 
-    def offer(self, agents: Sequence[str], environments: Sequence[str]) -> None:
+    older = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def offer(
+        self, agents: Sequence[str], environments: Sequence[str], groups: Sequence[str]
+    ) -> None:
         """Offer these values, besides the ones that are chosen already."""
         self._offer("agent", "Any agent", agents)
-        self._offer("environment", "Any environment", environments)
+        self._offer("environment", "Everywhere", environments)
+        self._offer("group", "Any group", groups)
 
     def _offer(self, field: str, anything: str, values: Sequence[str]) -> None:
         chosen = str(self.data.get(field, ""))
@@ -43,7 +70,12 @@ class QueueFilters(forms.Form):
 
     def chosen(self) -> dict[str, str | None]:
         """The filters that are set and fit."""
-        return {name: value for name, value in self.cleaned_data.items() if value}
+        values = self.cleaned_data.items()
+        return {name: str(value) for name, value in values if value and name != "sort"}
+
+    def order(self) -> Sort:
+        """The order that is chosen and fits."""
+        return Sort(self.cleaned_data["sort"] or Sort.URGENT)
 
 
 def _words(label: str, *, required: bool, missing: str = "") -> forms.CharField:
@@ -96,6 +128,42 @@ class RejectForm(forms.Form):
     words = _words(
         "Reason", required=True, missing="Say why, so that whoever asked knows what to change."
     )
+
+
+class BatchForm(forms.Form):
+    """One word about several requests."""
+
+    MOST = 50
+
+    request = forms.TypedMultipleChoiceField(coerce=UUID)
+    choice = forms.ChoiceField(choices=[(choice, choice) for choice in Choice])
+    words = _words("Comment, or the reason for a rejection", required=False)
+
+    def __init__(self, data: QueryDict | None = None) -> None:
+        super().__init__(data, prefix=None)
+        field = cast("forms.TypedMultipleChoiceField", self.fields["request"])
+        given = [] if data is None else data.getlist("request")
+        # What is an id at all; which request it is of, the verb looks up.
+        field.choices = [(text, text) for text in given if _is_id(text)]
+        field.error_messages["required"] = "Choose at least one request."
+        field.error_messages["invalid_choice"] = "A request is named by its id."
+
+    def clean(self) -> None:
+        """A rejection has a reason, and only so many are decided at once."""
+        chosen = self.cleaned_data.get("request") or []
+        if len(chosen) > self.MOST:
+            self.add_error("request", f"At most {self.MOST} requests are decided at once.")
+        reason = str(self.cleaned_data.get("words") or "").strip()
+        if self.cleaned_data.get("choice") == Choice.REJECT and not reason:
+            self.add_error("words", "Say why, so that whoever asked knows what to change.")
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 class CancelForm(forms.Form):

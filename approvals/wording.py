@@ -12,6 +12,7 @@ from approvals.core.events import GITHUB, LINEAR, WORKFLOW, EventName
 from approvals.core.lifecycle import Choice, Via
 from approvals.masking import masked, masked_action
 
+_LONGEST_VERSION = 40
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 VIA: Mapping[str, str] = {
@@ -51,6 +52,19 @@ def headline(title: str) -> str:
     """A request's title as a heading: "Terraform apply to production"."""
     words = plain(" ".join(title.replace("_", " ").split()))
     return words[:1].upper() + words[1:]
+
+
+VERSION = "version"
+
+
+def heading(operation: str, environment: str, task: Mapping[str, Any]) -> str:
+    """What is asked for as a heading, with the version if there is one: "Deploy v2.5.0 to …"."""
+    given = masked(task).get("arguments")
+    version = given.get(VERSION) if isinstance(given, Mapping) else None
+    title = operation
+    if isinstance(version, str | int | float) and 0 < len(str(version)) <= _LONGEST_VERSION:
+        title += f" {version}"
+    return headline(f"{title} to {environment}" if environment else title)
 
 
 def duration(seconds: float) -> str:
@@ -112,13 +126,15 @@ def work(task: Mapping[str, Any], action: Mapping[str, Any] | None) -> Work | No
     return Work("Action", (), readable_json(shown))
 
 
-def arguments(task: Mapping[str, Any]) -> str:
+def arguments(task: Mapping[str, Any], *, without: str = "") -> str:
     """The task's plain arguments on one line, secrets masked: "version v2.5.0, service web"."""
     given = masked(task).get("arguments")
     if not isinstance(given, Mapping):
         return ""
     pairs = [
-        f"{name} {value}" for name, value in given.items() if isinstance(value, str | int | float)
+        f"{name} {value}"
+        for name, value in given.items()
+        if isinstance(value, str | int | float) and name != without
     ]
     return plain(" ".join(", ".join(pairs).split()))
 

@@ -104,6 +104,11 @@
     for (const details of part.querySelectorAll("details[id]")) {
       kept.push({ id: details.id, open: details.open });
     }
+    for (const box of part.querySelectorAll("input[type=checkbox][id], input[type=radio][id]")) {
+      if (box.checked !== box.defaultChecked) {
+        kept.push({ id: box.id, checked: box.checked });
+      }
+    }
   }
 
   function restore() {
@@ -116,6 +121,11 @@
       const element = document.getElementById(item.id);
       if ("open" in item && element) {
         element.open = item.open;
+      } else if ("checked" in item) {
+        // What is no longer to be chosen is gone, and says so where it went.
+        if (element && !element.disabled) {
+          element.checked = item.checked;
+        }
       } else if (item.value && element) {
         element.value = item.value;
         if (item.caret) {

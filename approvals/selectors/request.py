@@ -1,6 +1,6 @@
 """One request, with everything people and channels want to know of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -26,6 +26,12 @@ def get_request(request_id: UUID) -> ApprovalRequest:
 def get_snapshot(request_id: UUID) -> Snapshot:
     """The request as channels see it; RequestNotFound."""
     return get_request(request_id).snapshot()
+
+
+def headings(request_ids: Iterable[UUID]) -> dict[UUID, tuple[str, str]]:
+    """The titles and risk levels of those of the requests that there are."""
+    rows = ApprovalRequest.objects.filter(pk__in=list(request_ids))
+    return {row.pk: (row.title, row.risk_level) for row in rows}
 
 
 def find_request(reference: str) -> ApprovalRequest:

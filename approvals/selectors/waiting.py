@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Value, When
@@ -69,7 +70,7 @@ def waiting_for(
 
     Raises InvalidInput for an unknown filter, or a cursor of another order.
     """
-    rows = _ranked(_waiting(actor, filters), sort)
+    rows: Any = _ranked(_waiting(actor, filters), sort)
     column, descending = _ORDERS[sort]
     if cursor:
         rows = rows.filter(_after(cursor, sort))
@@ -100,10 +101,10 @@ _ORDERS: Mapping[Sort, tuple[str, bool]] = {
 _LEVELS = len(Risk)
 
 
-def _waiting(actor: Actor, filters: Filters) -> QuerySet[ApprovalRequest]:
+def _waiting(actor: Actor, filters: Filters) -> QuerySet[Any]:
     """Pending requests, each with whether it needs the actor: `lifecycle.refusal` over a table."""
     rows = filtered({**filters, "status": Status.PENDING})
-    voted = Exists(Vote.objects.filter(request=OuterRef("pk"), user_id=actor.user_id))
+    voted = Exists(Vote.objects.filter(request=OuterRef("pk"), user_id=actor.user_id or 0))
     asked = Q(opened_by_id=actor.user_id, opened_by_id__isnull=False) | Q(
         asker__in=[alias.strip().lower() for alias in actor.aliases]
     )
@@ -116,13 +117,14 @@ def _waiting(actor: Actor, filters: Filters) -> QuerySet[ApprovalRequest]:
     )
 
 
-def _ranked(rows: QuerySet[ApprovalRequest], sort: Sort) -> QuerySet[ApprovalRequest]:
+def _ranked(rows: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
     others = Case(When(needs_me=True, then=0), default=_LEVELS)
     severity = ApprovalRequest.by_severity() if sort is Sort.URGENT else Value(0)
-    return rows.annotate(rank=others + severity)
+    ranked: QuerySet[Any] = rows.annotate(rank=others + severity)
+    return ranked
 
 
-def _seen_by(row: ApprovalRequest, actor: Actor, now: datetime) -> Waiting:
+def _seen_by(row: Any, actor: Actor, now: datetime) -> Waiting:
     standing = row.standing()
     voted = None if actor.user_id is None else standing.votes.get(actor.user_id)
     approvals = sum(1 for choice in standing.votes.values() if choice is Choice.APPROVE)
@@ -130,7 +132,7 @@ def _seen_by(row: ApprovalRequest, actor: Actor, now: datetime) -> Waiting:
     return Waiting(row, approvals, row.needs_me, refused, voted)
 
 
-def _place_of(row: ApprovalRequest, sort: Sort) -> str:
+def _place_of(row: Any, sort: Sort) -> str:
     at = getattr(row, _ORDERS[sort][0])
     return packed(sort, row.rank, at.isoformat(), row.pk)
 

@@ -1,7 +1,7 @@
 """Filters for pages: text from outside passes `plain` or `headline`, addresses `web_address`."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +11,9 @@ from django.utils import timezone
 from approvals import wording
 
 register = template.Library()
+
+# When a deadline is shown as urgent; static/desk.js counts down to the same.
+SOON = timedelta(minutes=15)
 
 
 @register.filter
@@ -29,6 +32,18 @@ def plain_lines(value: object) -> str:
 def headline(title: str) -> str:
     """A request's title as a heading."""
     return wording.headline(title)
+
+
+@register.filter
+def heading(row: Any) -> str:
+    """What a request asks for, as a heading: "Deploy v2.5.0 to production"."""
+    return wording.heading(row.operation, row.environment, row.task)
+
+
+@register.filter
+def further_arguments(task: Mapping[str, Any]) -> str:
+    """A task's plain arguments without what its heading says, on one line, secrets masked."""
+    return wording.arguments(task, without=wording.VERSION)
 
 
 @register.filter
@@ -91,6 +106,12 @@ def moment(value: datetime, now: datetime, *, absolute: bool = True) -> dict[str
         "words": wording.relative(value, now),
         "absolute": absolute,
     }
+
+
+@register.inclusion_tag("approvals/_moment.html")
+def deadline(value: datetime, now: datetime) -> dict[str, Any]:
+    """A time element that counts down, and is urgent shortly before."""
+    return {**moment(value, now), "until": True, "soon": value - now < SOON}
 
 
 @register.inclusion_tag("approvals/_status.html")

@@ -1,55 +1,112 @@
 """The queue: what waits, what I may decide first, and what was decided lately."""
 
+from typing import Any
+
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from approvals import outbox
-from approvals.core.lifecycle import Status
-from approvals.forms import QueueFilters
+from approvals.core.lifecycle import Actor, Status
+from approvals.errors import InvalidInput
+from approvals.forms import BatchForm, QueueFilters
+from approvals.policy import policy_groups
 from approvals.selectors import queue as requests
+from approvals.selectors import waiting
 from approvals.selectors.request import status_at
 from approvals.views.access import PageRequest, actor_of, signed_in
 
-WAITING_SHOWN = 100
 DECIDED_SHOWN = 25
+# Under what the session keeps the filters, and what in an address lets go of them.
+KEPT, CLEAR = "queue", "clear"
 
 
 @require_safe
 @signed_in
 def queue(request: PageRequest) -> HttpResponse:
-    """The whole page, or its live part for htmx; 422 where a filter makes no sense."""
+    """The whole page, or its live part for htmx; 422 where a filter makes no sense.
+
+    Without filters in the address those of the session's last visit are gone back to.
+    """
+    if not request.htmx:
+        if CLEAR in request.GET:
+            request.session.pop(KEPT, None)
+            return redirect("queue")
+        if not request.GET and (kept := request.session.get(KEPT)):
+            return redirect(f"{request.path}?{kept}")
+    return queue_page(request, actor_of(request))
+
+
+def queue_page(
+    request: PageRequest,
+    actor: Actor,
+    *,
+    batch: BatchForm | None = None,
+    summary: Any = None,
+    status: int = 200,
+) -> HttpResponse:
+    """The queue as the filters in the address show it, with what came of a batch, if any."""
     filters = QueueFilters(request.GET)
-    fits = filters.is_valid()
-    chosen = filters.chosen() if fits else {}
+    context: dict[str, Any] = {
+        "filters": filters,
+        "query": request.GET.urlencode(),
+        "batch": batch or BatchForm(),
+        "chosen": set(request.POST.getlist("request")) if batch else set(),
+        "summary": summary,
+    }
+    if filters.is_valid():
+        _keep(request, filters)
+        try:
+            context |= _lists(request, filters, actor)
+        except InvalidInput as fault:
+            filters.add_error(None, str(fault))
+    if filters.errors:
+        status = 422
+    live = request.htmx and not request.htmx.history_restore_request
+    if live:
+        return render(request, "approvals/_queue.html", context, status=status)
+    seen = requests.recently_seen()
+    filters.offer(seen.agents, seen.environments, sorted(policy_groups()))
+    return render(request, "approvals/queue.html", {**context, "whole": True}, status=status)
+
+
+def _keep(request: PageRequest, filters: QueueFilters) -> None:
+    """Let the session keep the filters, without the place in the pages."""
+    address = request.GET.copy()
+    for name in [name for name in address if name not in filters.fields or not address[name]]:
+        del address[name]
+    if request.session.get(KEPT, "") != (query := address.urlencode()):
+        request.session[KEPT] = query
+
+
+def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[str, Any]:
+    chosen, now, cursor = filters.chosen(), outbox.clock(), request.GET.get("cursor", "")
     status = chosen.get("status")
-    actor, now = actor_of(request), outbox.clock()
-    waiting = (
-        requests.waiting_for(actor, chosen, now, WAITING_SHOWN)
-        if fits and status in {None, Status.PENDING}
-        else []
-    )
-    decided = (
-        requests.list_decided(chosen, DECIDED_SHOWN) if fits and status != Status.PENDING else []
-    )
-    context = {
+    shows_waiting = status in {None, Status.PENDING}
+    page = waiting.WaitingPage([], "")
+    counts = waiting.Counts(0, 0)
+    if shows_waiting:
+        page = waiting.waiting_for(actor, chosen, now, sort=filters.order(), cursor=cursor)
+        counts = waiting.count_waiting(actor, chosen)
+    shows_decided = status != Status.PENDING and not cursor
+    decided = requests.list_decided(chosen, DECIDED_SHOWN) if shows_decided else []
+    address = request.GET.copy()
+    address.pop("cursor", None)
+    first = address.urlencode()
+    address["cursor"] = page.next_cursor
+    return {
         "now": now,
         "groups": sorted(actor.groups),
-        "filters": filters,
         "filtered": bool(chosen),
-        "query": request.GET.urlencode(),
-        "shows_waiting": status in {None, Status.PENDING},
-        "shows_decided": status != Status.PENDING,
-        "mine": [item for item in waiting if item.needs_me],
-        "others": [item for item in waiting if not item.needs_me],
-        "more_wait": len(waiting) == WAITING_SHOWN,
-        "waiting_shown": WAITING_SHOWN,
+        "shows_waiting": shows_waiting,
+        "shows_decided": shows_decided,
+        "counts": counts,
+        "mine": [item for item in page.items if item.needs_me],
+        "others": [item for item in page.items if not item.needs_me],
+        "later": bool(cursor),
+        "first_query": first,
+        "next_query": address.urlencode() if page.next_cursor else "",
         "decided": [(row, status_at(row, now)) for row in decided],
         "more_decided": len(decided) == DECIDED_SHOWN,
         "decided_shown": DECIDED_SHOWN,
     }
-    if request.htmx and not request.htmx.history_restore_request:
-        return render(request, "approvals/_queue.html", context, status=200 if fits else 422)
-    seen = requests.recently_seen()
-    filters.offer(seen.agents, seen.environments)
-    return render(request, "approvals/queue.html", context, status=200 if fits else 422)

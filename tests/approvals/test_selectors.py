@@ -13,10 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from approvals import outbox, services
 from approvals.audit import SYSTEM
 from approvals.core.events import Snapshot
-from approvals.core.lifecycle import Choice, Reason, Status
+from approvals.core.lifecycle import Actor, Choice, Reason, Status, Via
 from approvals.errors import InvalidInput, RequestNotFound
 from approvals.models import ApprovalRequest, Delivery
-from approvals.selectors import queue, request
+from approvals.selectors import queue, request, waiting
+from approvals.selectors.filters import Filters
 from approvals.selectors.health import heartbeats
 from tests.approvals.channels import Notebook
 from tests.approvals.scenes import (
@@ -41,6 +42,12 @@ def ids(rows: Any) -> list[UUID]:
     return [found.pk for found in rows]
 
 
+def waiting_ids(filters: Filters, **more: Any) -> list[UUID]:
+    """What waits, in the order in which somebody who may decide none of it sees it."""
+    page = waiting.waiting_for(person("nobody"), filters, outbox.clock(), **more)
+    return [item.row.pk for item in page.items]
+
+
 def decided(task: dict[str, Any] | None = None) -> UUID:
     request_id = opened(task)
     services.withdraw_request(request_id, actor=SYSTEM, reason="no")
@@ -57,13 +64,14 @@ def filled(count: int) -> None:
             services.cast_vote(request_id, actor=voters[1], choice=Choice.APPROVE)
 
 
+GRACE = Actor("grace", Via.WEB, user_id=1, groups=frozenset({"release-managers"}))
 LISTS: dict[str, Callable[[], object]] = {
     "all": lambda: queue.list_requests({}).rows,
     "a page further": lambda: queue.list_requests(
         {}, cursor=queue.list_requests({}, limit=1).next_cursor
     ),
-    "waiting": lambda: [r.snapshot().approvals for r in queue.list_waiting({})],
-    "waiting for me": lambda: queue.waiting_for(SYSTEM, {}, outbox.clock()),
+    "waiting for me": lambda: waiting.waiting_for(GRACE, {}, outbox.clock()),
+    "counts of what waits": lambda: waiting.count_waiting(GRACE, {}),
     "decided": lambda: queue.list_decided({}),
     "seen": queue.recently_seen,
     "statuses of a workflow": lambda: request.statuses_of_workflow("w-1"),
@@ -176,14 +184,14 @@ def test_a_filter_that_cannot_be_is_refused_by_name(filters: dict[str, str], fie
 
 
 def test_what_is_overdue_reads_as_expired_before_the_sweep_has_been() -> None:
-    overdue, waiting = opened(interrupt_id="i-1"), opened(interrupt_id="i-2")
+    overdue, open_still = opened(interrupt_id="i-1"), opened(interrupt_id="i-2")
     pass_deadline(overdue)
     assert row(overdue).status == "pending"
     assert request.shown_status(row(overdue)) is Status.EXPIRED
-    assert request.shown_status(row(waiting)) is Status.PENDING
-    assert ids(queue.list_requests({"status": "pending"}).rows) == [waiting]
+    assert request.shown_status(row(open_still)) is Status.PENDING
+    assert ids(queue.list_requests({"status": "pending"}).rows) == [open_still]
     assert ids(queue.list_requests({"status": "expired"}).rows) == [overdue]
-    assert ids(queue.list_waiting({})) == [waiting]
+    assert waiting_ids({}) == [open_still]
     assert ids(queue.list_decided({})) == [overdue]
     assert [found["status"] for found in request.statuses_of_workflow("w-1")] == [
         *("expired", "pending")
@@ -205,10 +213,10 @@ def test_what_waits_is_ordered_by_harm_and_then_by_deadline() -> None:
         *(opened(MIGRATE), opened(ODD), opened(DEPLOY)),
         opened(DELETE),
     )
-    assert ids(queue.list_waiting({})) == [critical, delete, high, medium]
-    assert ids(queue.list_waiting({"risk_level": "high"})) == [high]
-    assert ids(queue.list_waiting({}, limit=1)) == [critical]
-    assert ids(queue.list_waiting({"status": "approved"})) == [critical, delete, high, medium]
+    assert waiting_ids({}) == [critical, delete, high, medium]
+    assert waiting_ids({"risk_level": "high"}) == [high]
+    assert waiting_ids({}, limit=1) == [critical]
+    assert waiting_ids({"status": "approved"}) == [critical, delete, high, medium]
 
 
 def test_what_was_decided_last_comes_first() -> None:
@@ -226,7 +234,8 @@ def test_each_person_sees_what_waits_for_them() -> None:
     )
     grace = manager("grace")
     services.cast_vote(voted, actor=grace, choice=Choice.APPROVE)
-    seen = {found.row.pk: found for found in queue.waiting_for(grace, {}, outbox.clock())}
+    page = waiting.waiting_for(grace, {}, outbox.clock())
+    seen = {found.row.pk: found for found in page.items}
     assert [seen[request_id].needs_me for request_id in (asked, voted, free)] == [
         *(False, False, True)
     ]

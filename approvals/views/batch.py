@@ -1,0 +1,79 @@
+"""One word about several requests: each is decided for itself, by the same verb as on its page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import redirect
+
+from approvals import services, wording
+from approvals.core.lifecycle import Actor, Choice, Status
+from approvals.core.risk import Risk
+from approvals.errors import Refusal
+from approvals.forms import BatchForm
+from approvals.selectors.request import headings
+from approvals.views.access import PageRequest, actor_of, signed_in
+from approvals.views.queue import queue_page
+
+
+@dataclass(frozen=True)
+class Said:
+    """What came of the word about one request."""
+
+    request_id: UUID
+    title: str
+    sentence: str
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was done, and what was refused and why; `typed` is what the person had written."""
+
+    done: Sequence[Said]
+    refused: Sequence[Said]
+    typed: str
+
+
+@signed_in
+def batch(request: PageRequest) -> HttpResponse:
+    """Vote on every chosen request, and say in the queue what came of each.
+
+    Reading the address changes nothing and leads to the queue: after a login people arrive so.
+    """
+    if request.method != "POST":
+        return redirect("queue")
+    actor = actor_of(request)
+    form = BatchForm(request.POST)
+    if not form.is_valid():
+        return queue_page(request, actor, batch=form, status=422)
+    choice, words = Choice(form.cleaned_data["choice"]), form.cleaned_data["words"]
+    known = headings(form.cleaned_data["request"])
+    said = [
+        _vote(request_id, known.get(request_id), actor, choice, words)
+        for request_id in dict.fromkeys(form.cleaned_data["request"])
+    ]
+    refused = [one for one in said if one.refused]
+    done = [one for one in said if not one.refused]
+    summary = Summary(done, refused, words if refused else "")
+    return queue_page(request, actor, summary=summary)
+
+
+def _vote(
+    request_id: UUID, heading: tuple[str, str] | None, actor: Actor, choice: Choice, words: str
+) -> Said:
+    if heading is None:
+        return Said(request_id, str(request_id), "There is no such request.", refused=True)
+    title, risk_level = heading
+    title = wording.headline(title)
+    if choice is Choice.APPROVE and risk_level == Risk.CRITICAL:
+        sentence = "Critical requests are approved one at a time, on their own page."
+        return Said(request_id, title, sentence, refused=True)
+    try:
+        ballot = services.cast_vote(request_id, actor=actor, choice=choice, comment=words)
+    except Refusal as refusal:
+        return Said(request_id, title, str(refusal), refused=True)
+    if ballot.status is Status.PENDING:
+        return Said(request_id, title, f"{ballot.approvals} of {ballot.quorum} approvals")
+    return Said(request_id, title, str(ballot.status))

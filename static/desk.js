@@ -1,0 +1,239 @@
+// What makes the desk quick: keys, choosing several rows, countdowns, and a count in the tab.
+// Every page works without this file.
+"use strict";
+
+(() => {
+  const SOON_SECONDS = 15 * 60;
+
+  // Keys. None decides anything by itself: they lead to a button that has to be pressed.
+
+  let goingTo = 0;
+
+  function isTyping(target) {
+    return target.closest("input:not([type=checkbox], [type=radio]), textarea, select, dialog") !== null;
+  }
+
+  const rows = () => Array.from(document.querySelectorAll("main .row-link"));
+
+  function move(step) {
+    const all = rows();
+    const place = all.indexOf(document.activeElement.closest(".row")?.querySelector(".row-link"));
+    const next = all[place < 0 ? (step > 0 ? 0 : all.length - 1) : place + step];
+    if (next) {
+      next.focus();
+      next.closest(".row").scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  const rowHere = () => document.activeElement.closest(".row");
+
+  function pick() {
+    const box = rowHere()?.querySelector("input[name=request]");
+    if (box) {
+      box.click();
+    }
+  }
+
+  const chosen = () => document.querySelectorAll("#batch input[name=request]:checked").length;
+
+  // To the button of a verdict: of what is chosen, of this page's request, or of the row's page.
+  function goToVerdict(verdict) {
+    const batch = document.querySelector(`.batch-bar button[value=${verdict}]`);
+    const own = document.querySelector(`.verdict-${verdict}`);
+    if (batch && chosen() > 0) {
+      batch.focus();
+    } else if (own) {
+      const fields = "input:not([type=hidden]):enabled, textarea:enabled, button:enabled";
+      (own.querySelector(fields) || own).focus();
+      own.scrollIntoView({ block: "center" });
+    } else {
+      const link = rowHere()?.querySelector(".row-link");
+      if (link) {
+        location.assign(`${link.href}#${verdict}`);
+      }
+    }
+  }
+
+  function press(key) {
+    const place = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    if (place && place.matches("a, button")) {
+      place.click();
+    } else if (place) {
+      place.focus();
+      place.select?.();
+    }
+    return place !== null;
+  }
+
+  const GOES = { q: "queue", h: "history", i: "insights" };
+  const KEYS = {
+    j: () => move(1),
+    k: () => move(-1),
+    x: pick,
+    a: () => goToVerdict("approve"),
+    r: () => goToVerdict("reject"),
+    n: () => press("n"),
+    "/": () => press("/"),
+    "?": () => document.getElementById("keys").showModal(),
+    g: () => {
+      goingTo = Date.now() + 1500;
+    },
+  };
+
+  document.addEventListener("keydown", (event) => {
+    const plain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.isComposing;
+    if (!("keys" in document.body.dataset) || !plain || isTyping(event.target)) {
+      return;
+    }
+    const key = event.key.toLowerCase();
+    const going = Date.now() < goingTo ? document.querySelector(`[data-go="${GOES[key]}"]`) : null;
+    goingTo = 0;
+    if (going) {
+      event.preventDefault();
+      going.click();
+    } else if (Object.hasOwn(KEYS, key)) {
+      event.preventDefault();
+      KEYS[key]();
+    }
+  });
+
+  // Several rows: a click with the shift key chooses everything since the last one.
+
+  let lastBox = "";
+
+  document.addEventListener("click", (event) => {
+    const box = event.target.closest?.("#batch input[name=request]");
+    if (!box) {
+      return;
+    }
+    const boxes = Array.from(document.querySelectorAll("#batch input[name=request]"));
+    const from = boxes.findIndex((one) => one.id === lastBox);
+    if (event.shiftKey && from >= 0) {
+      const [first, last] = [from, boxes.indexOf(box)].sort((one, other) => one - other);
+      for (const one of boxes.slice(first, last + 1)) {
+        one.checked = box.checked;
+      }
+    }
+    lastBox = box.id;
+    countChosen();
+  });
+
+  function countChosen() {
+    const output = document.getElementById("batch-count");
+    if (output) {
+      output.textContent = String(chosen());
+    }
+  }
+
+  // Moments grow older, and deadlines come nearer, by the gateway's clock.
+
+  function span(seconds) {
+    const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+    const first = units.findIndex(([size]) => seconds >= size);
+    if (first < 0) {
+      return "0 s";
+    }
+    const words = [];
+    let rest = seconds;
+    for (const [size, unit] of units.slice(first, first < 2 ? first + 2 : first + 1)) {
+      const count = Math.floor(rest / size);
+      rest -= count * size;
+      if (count) {
+        words.push(`${count} ${unit}`);
+      }
+    }
+    return words.join(" ");
+  }
+
+  // How far this machine's clock is from the gateway's, in milliseconds.
+  let ahead = 0;
+
+  function setClock() {
+    const now = document.querySelector("[data-now]")?.dataset.now;
+    if (now) {
+      ahead = Date.now() - Date.parse(now);
+    }
+  }
+
+  function tick() {
+    const now = Date.now() - ahead;
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      const words = time.querySelector(".moment-words");
+      const seconds = Math.round((Date.parse(time.dateTime) - now) / 1000);
+      if (words && !Number.isNaN(seconds)) {
+        const told = seconds > 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
+        if (words.textContent !== told) {
+          words.textContent = told;
+        }
+        if ("until" in time.dataset) {
+          time.classList.toggle("until-soon", seconds < SOON_SECONDS);
+        }
+      }
+    }
+  }
+
+  // The tab tells how many requests wait for this person, and, if they like, so does the desktop.
+
+  let waited = null;
+
+  function badge(count) {
+    const shown = count > 99 ? "99+" : String(count);
+    const drawing =
+      '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">' +
+      '<rect width="24" height="24" rx="5" fill="#0e5c56"/>' +
+      '<text x="12" y="17.5" font-family="sans-serif" font-weight="700" fill="#fff"' +
+      ` font-size="${shown.length > 2 ? 10 : 15}" text-anchor="middle">${shown}</text></svg>`;
+    return `data:image/svg+xml,${encodeURIComponent(drawing)}`;
+  }
+
+  const icon = document.querySelector("link[rel=icon]");
+  const plainIcon = icon?.href;
+
+  function tell() {
+    const part = document.querySelector("[data-waiting]");
+    if (!part) {
+      return;
+    }
+    const count = Number(part.dataset.waiting);
+    document.title = document.title.replace(/^(\(\d+\) )?/, count ? `(${count}) ` : "");
+    if (icon) {
+      icon.href = count ? badge(count) : plainIcon;
+    }
+    if (waited !== null && count > waited) {
+      notify(count);
+    }
+    waited = count;
+  }
+
+  function notify(count) {
+    const wanted = "notify" in document.body.dataset && document.hidden;
+    if (wanted && window.Notification?.permission === "granted") {
+      const words = count === 1 ? "One request waits" : `${count} requests wait`;
+      new Notification(`${words} for your decision`, { tag: "approval-gateway", icon: plainIcon });
+    }
+  }
+
+  // Whoever wants to be notified is asked by the browser once, when they choose it.
+  document.addEventListener("change", (event) => {
+    const box = event.target;
+    if (box.closest("[data-asks-to-notify]") && box.checked && window.Notification) {
+      Notification.requestPermission().then((answer) => {
+        box.checked = answer === "granted";
+      });
+    }
+  });
+
+  function look() {
+    setClock();
+    tick();
+    tell();
+    countChosen();
+  }
+
+  document.addEventListener("htmx:afterSettle", look);
+  window.setInterval(tick, 1000);
+  look();
+  if (location.hash === "#approve" || location.hash === "#reject") {
+    goToVerdict(location.hash.slice(1));
+  }
+})();

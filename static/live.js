@@ -112,17 +112,12 @@
   }
 
   function restore() {
-    const held = place && document.querySelector(place);
-    if (held && held !== document.activeElement) {
-      held.focus({ preventScroll: true });
-    }
-    place = "";
     for (const item of kept) {
       const element = document.getElementById(item.id);
       if ("open" in item && element) {
         element.open = item.open;
       } else if ("checked" in item) {
-        // What is no longer to be chosen is gone, and says so where it went.
+        // What can no longer be chosen is gone, and its row says where it went.
         if (element && !element.disabled) {
           element.checked = item.checked;
         }
@@ -136,6 +131,12 @@
       }
     }
     kept = [];
+    // Last: what was chosen may show the field that was written in.
+    const held = place && document.querySelector(place);
+    if (held && held !== document.activeElement) {
+      held.focus({ preventScroll: true });
+    }
+    place = "";
   }
 
   function say(text, kind) {

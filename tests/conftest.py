@@ -13,7 +13,7 @@ from hitl_project.embedded import SUPERUSER, Postgres, RedisServer
 from tests import servers
 from tests.tools import require_contracts
 
-_GATEWAYS = {"whole_gateway", "followed"}
+_GATEWAYS = {"whole_gateway", "followed", "site"}
 
 # Before any other test module, which may import models, is itself imported.
 django.setup()
@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together, where tests are spread over processes, what shares a costly start.
 
-    That is a whole gateway, or else the file.
+    That is a whole gateway, a browser with a web server, or else the file.
     """
     for item in items:
         gateways = _GATEWAYS.intersection(getattr(item, "fixturenames", ()))

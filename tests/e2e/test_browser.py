@@ -1,106 +1,24 @@
 """Deciding in a real browser, on a real web server, with and without JavaScript."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from uuid import UUID
 
 import pytest
-from django.db import connection
 from playwright.sync_api import (
     APIResponse,
     Browser,
-    BrowserContext,
     Page,
     Response,
     Route,
     expect,
 )
-from pytest_django import Settings
 
-from approvals import outbox, services
+from approvals import services
 from approvals.core.lifecycle import Choice
-from hitl_project.embedded import OWNER, Postgres
 from tests.approvals.scenes import DELETE, DEPLOY, entries, manager, opened, row
-from tests.browser import PATIENCE_MS, Complaints, chromium, log_in
-from tests.web_server import WebServer
+from tests.browser import Complaints
+from tests.e2e.desk import marked, opened_page, request_link, same_page
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_channels")]
-
-PASSWORD = "a-long-password-of-maria"
-expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture
-def no_channels(settings: Settings) -> Iterator[None]:
-    """No outside party to tell."""
-    settings.HITL_CHANNELS = []
-    outbox.channels.cache_clear()
-    yield
-    outbox.channels.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all of these tests."""
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def site(
-    browser: Browser,  # first, so that without one no server is started
-    django_db_setup: None,
-    postgres_server: Postgres,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[str]:
-    """The address of a real web server over the test database."""
-    log: Path = tmp_path_factory.mktemp("web") / "web.log"
-    settings = {"DJANGO_SETTINGS_MODULE": "tests.approvals.http.server_settings"}
-    url = postgres_server.url(OWNER, str(connection.settings_dict["NAME"]))
-    server = WebServer.start(url, log, **settings)
-    yield server.url
-    server.stop()
-
-
-@pytest.fixture
-def maria() -> str:
-    """A release manager with a password."""
-    services.create_approver(
-        "maria", email="maria@example.com", groups=["release-managers"], password=PASSWORD
-    )
-    return "maria"
-
-
-@pytest.fixture
-def desk(browser: Browser, site: str, maria: str) -> Iterator[tuple[Page, Complaints]]:
-    """The queue as Maria sees it, and what the browser complains about."""
-    context = browser.new_context()
-    page, complaints = _opened_page(context, site, maria)
-    yield page, complaints
-    context.close()
-
-
-def _opened_page(context: BrowserContext, site: str, name: str) -> tuple[Page, Complaints]:
-    page, complaints = context.new_page(), Complaints()
-    complaints.follow(page)
-    log_in(page, site, name, PASSWORD)
-    return page, complaints
-
-
-def marked(page: Page) -> None:
-    """Leave a mark that a reload would wipe out."""
-    page.evaluate("window.notReloaded = true")
-
-
-def same_page(page: Page) -> bool:
-    """Whether the page was not reloaded since it was marked."""
-    return bool(page.evaluate("window.notReloaded === true"))
-
-
-def request_link(request_id: UUID) -> str:
-    """Selects the row of a request."""
-    return f'a.row-link[href="/approvals/{request_id}/"]'
 
 
 def test_a_request_appears_by_itself_and_is_approved_in_place(
@@ -111,7 +29,7 @@ def test_a_request_appears_by_itself_and_is_approved_in_place(
     marked(page)
     request_id = opened({**DEPLOY, "arguments": {"version": "v2.5.0"}}, requested_by="ines")
     link = page.locator(request_link(request_id))
-    expect(link).to_have_text("Deploy to production")
+    expect(link).to_have_text("Deploy v2.5.0 to production")
     assert same_page(page)
     link.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Deploy to production")
@@ -241,7 +159,7 @@ def test_a_session_that_ended_keeps_what_was_typed(desk: tuple[Page, Complaints]
 def test_everything_works_without_javascript(browser: Browser, site: str, maria: str) -> None:
     request_id = opened(DEPLOY)
     context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 844})
-    page, complaints = _opened_page(context, site, maria)
+    page, complaints = opened_page(context, site, maria)
     page.get_by_label("Risk").select_option("critical")
     page.get_by_role("button", name="Filter").click()
     page.locator(request_link(request_id)).click()
@@ -267,7 +185,7 @@ def test_nothing_overflows_a_narrow_or_a_wide_window(
         action={"executor": "command", "argv": ["deploy", long], "cwd": long, "pass_env": []},
     )
     context = browser.new_context(viewport={"width": width, "height": 900})
-    page, complaints = _opened_page(context, site, maria)
+    page, complaints = opened_page(context, site, maria)
     for address in ("/", f"/approvals/{request_id}/"):
         page.goto(site + address)
         wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

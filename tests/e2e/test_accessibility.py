@@ -1,0 +1,127 @@
+"""No page keeps anybody out: axe-core finds nothing, in light and dark, wide and on a phone."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from approvals import services
+from approvals.core.lifecycle import Choice
+from tests.approvals.scenes import (
+    DELETE,
+    DEPLOY,
+    MIGRATE,
+    manager,
+    opened,
+    pass_deadline,
+    person,
+)
+from tests.e2e.desk import opened_page
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("no_channels"),
+    pytest.mark.timeout(300),
+]
+# WCAG 2.2 AA, and what axe calls good practice.
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
+LOOKS = [(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")]
+
+
+def filled() -> dict[str, UUID]:
+    """Requests in every state that a page can show."""
+    maria = manager("maria")
+    made = {
+        "critical": opened(
+            {**DEPLOY, "arguments": {"version": "v2.5.0"}, "description": "The spring release"},
+            pr_number=7,
+            pr_url="https://github.com/acme/shop/pull/7",
+            github_repo="acme/shop",
+            action={"executor": "command", "argv": ["deploy", "--version", "v2.5.0"]},
+        ),
+        "medium": opened(MIGRATE),
+        "own": opened(MIGRATE, requested_by="maria"),
+        "voted": opened(DELETE),
+        "approved": opened(MIGRATE),
+        "rejected": opened(DEPLOY),
+        "expired": opened(MIGRATE),
+    }
+    services.cast_vote(made["voted"], actor=maria, choice=Choice.APPROVE, comment="Fine")
+    services.cast_vote(made["approved"], actor=manager("otto"), choice=Choice.APPROVE)
+    services.cast_vote(made["rejected"], actor=maria, choice=Choice.REJECT, comment="Not today")
+    pass_deadline(made["expired"])
+    services.expire_overdue()
+    person("nobody")
+    return made
+
+
+def steps(page: Page, site: str, made: dict[str, UUID]) -> dict[str, Callable[[], object]]:
+    """How to come to each page, by what it is called in a failure."""
+
+    def at(path: str) -> Callable[[], object]:
+        return lambda: page.goto(f"{site}{path}")
+
+    def chosen() -> None:
+        page.goto(f"{site}/?clear")
+        page.locator(f"#pick-{made['medium']}").check()
+
+    def keys() -> None:
+        page.goto(f"{site}/?clear")
+        page.locator("body").press("?")
+
+    def refused() -> None:
+        page.goto(f"{site}/?clear")
+        page.locator(f"#pick-{made['medium']}").check()
+        page.get_by_role("button", name="Reject them").click()
+        page.locator(".errorlist").first.wait_for()
+
+    return {
+        "queue": at("/?clear"),
+        "nothing found": at("/?text=nothing-like-this"),
+        "filters that do not fit": at("/?status=perhaps"),
+        "chosen": chosen,
+        "keys": keys,
+        "batch refused": refused,
+        **{f"request {name}": at(f"/approvals/{pk}/") for name, pk in made.items()},
+        "preferences": at("/preferences/"),
+        "not there": at("/approvals/00000000-0000-4000-8000-000000000000/"),
+    }
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_axe_finds_nothing_on_any_page(
+    browser: Browser, site: str, maria: str, width: int, scheme: str
+) -> None:
+    made = filled()
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    page = context.new_page()
+    page.goto(f"{site}/accounts/login/")
+    found = {"login": violations(page)}
+    page.close()
+    page, complaints = opened_page(context, site, maria)
+    for name, step in steps(page, site, made).items():
+        step()
+        found[name] = violations(page)
+    context.close()
+    assert {name: said for name, said in found.items() if said} == {}
+    # The browser itself writes the 404 and the 422s that were asked for to its console.
+    assert [text for text in complaints.sentences if "Failed to load resource" not in text] == []
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds on the page, one line for each element."""
+    page.locator("main").wait_for()
+    response = Axe().run(page, options=RULES).response
+    return [
+        f"{found['id']}: {' '.join(map(str, node['target']))}"
+        for found in response["violations"]
+        for node in found["nodes"]
+    ]

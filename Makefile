@@ -15,10 +15,10 @@ WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench dashboard
+.PHONY: help run test lint bench dashboard screenshots
 
 help: ## Say what there is to make
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run.stamp ## Run everything on this machine, with a demo
 	@$(WITH_MAKE) $(VENV) manage.py up
@@ -41,6 +41,9 @@ bench: .venv/dev.stamp ## Measure the hot paths, each beside its floor
 
 dashboard: .venv/dev.stamp ## Write Grafana's dashboard; ARGS="--documentation-url ADDRESS" for its links
 	@$(VENV) -m deploy.dashboard $(ARGS)
+
+screenshots: .venv/dev.stamp ## Retake the README's pictures from a demo; needs Chromium
+	@$(WITH_MAKE) $(VENV) -m docs.pictures
 
 .venv/run.stamp: requirements.lock
 	$(create_venv)

@@ -1,0 +1,1 @@
+"""What outgrew the README, and the pictures in it."""

@@ -42,6 +42,11 @@ def masked_action(task: Mapping[str, Any], action: Mapping[str, Any]) -> dict[st
     return {key: _without(value, secrets) for key, value in masked(action).items()}
 
 
+def masked_text(task: Mapping[str, Any], text: str) -> str:
+    """The text without the values that are masked in the task, wherever something repeats them."""
+    return str(masked_action(task, {"text": text})["text"])
+
+
 def _hidden(value: Any, shown: Any) -> Iterator[str]:
     if isinstance(value, Mapping) and isinstance(shown, Mapping):
         for key, item in value.items():

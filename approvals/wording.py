@@ -202,6 +202,25 @@ def _delivered(data: Mapping[str, Any]) -> Told:
     return Told(f"told {_channel(data)}" + (f" ({reference})" if reference else ""))
 
 
+def _ended(data: Mapping[str, Any]) -> Told:
+    return Told(f"ended the run as {plain(data.get('status', 'unknown'))}")
+
+
+def _settled(data: Mapping[str, Any]) -> Told:
+    return Told(
+        f"settled the run as {plain(data.get('outcome', 'unknown'))}", _text(data, "reason")
+    )
+
+
+def _executed(data: Mapping[str, Any]) -> Told:
+    phrases = {
+        "failed": "tried to carry the operation out, and it failed",
+        "unknown": "cannot tell whether the operation was carried out",
+    }
+    phrase = phrases.get(str(data.get("status")), "carried the operation out")
+    return Told(phrase, _text(data, "summary"))
+
+
 def _says(phrase: str, key: str = "reason") -> Callable[[Mapping[str, Any]], Told]:
     return lambda data: Told(phrase, _text(data, key))
 
@@ -228,13 +247,13 @@ _PHRASES: Mapping[EventName, Callable[[Mapping[str, Any]], Told]] = {
         f"asked to try {_channel(data)} again", _text(data, "reason")
     ),
     EventName.RUN_STARTED: _says("started the run"),
-    EventName.RUN_ENDED: _says("ended the run"),
+    EventName.RUN_ENDED: _ended,
     EventName.RUN_CANCELLED: _says("cancelled the run"),
-    EventName.RUN_SETTLED: _says("settled the run"),
+    EventName.RUN_SETTLED: _settled,
     EventName.RUN_NEEDS_ATTENTION: _says("stopped the run: somebody must look at it"),
     EventName.APPROVER_SAVED: _says("saved an approver", "name"),
     EventName.TOKEN_CREATED: _says("created a token", "label"),
     EventName.TOKEN_REVOKED: _says("revoked a token"),
     EventName.EXECUTION_STARTED: _says("began to carry the operation out", "operation"),
-    EventName.EXECUTION_FINISHED: _says("carried the operation out", "summary"),
+    EventName.EXECUTION_FINISHED: _executed,
 }

@@ -1,6 +1,6 @@
 """One request, with everything people and channels want to know of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -159,3 +159,59 @@ def statuses_of_workflow(workflow_id: str) -> list[dict[str, str]]:
         }
         for row in rows
     ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as its run shows it, with the status people should see."""
+
+    id: UUID
+    thread_id: str
+    title: str
+    agent_name: str
+    operation: str
+    environment: str
+    risk_level: str
+    status: Status
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None
+    decided_by: str
+
+
+def asked_by_threads(
+    threads: Collection[str], now: datetime, *, pending: bool = False, limit: int = 200
+) -> list[Asked]:
+    """What the threads' own interrupts asked, oldest first; the newest ones where it is more.
+
+    With `pending`, only what still waits at that time. What was superseded is left out.
+    """
+    rows = ApprovalRequest.objects.filter(thread_id__in=threads).exclude(interrupt_id="")
+    if pending:
+        rows = rows.filter(status=Status.PENDING, expires_at__gt=now)
+    rows = rows.exclude(status=Status.SUPERSEDED).defer("task", "action", "matches", "policy")
+    return [
+        Asked(
+            id=row.pk,
+            thread_id=row.thread_id,
+            title=row.title,
+            agent_name=row.agent_name,
+            operation=row.operation,
+            environment=row.environment,
+            risk_level=row.risk_level,
+            status=status_at(row, now),
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            decided_at=row.decided_at,
+            decided_by=row.decided_by,
+        )
+        for row in reversed(rows.order_by("-created_at", "-pk")[:limit])
+    ]
+
+
+def latest_entries(
+    streams: Collection[UUID], names: Collection[str], limit: int
+) -> Sequence[AuditEntry]:
+    """The latest entries of these names in these streams, oldest first."""
+    rows = AuditEntry.objects.filter(stream__in=streams, name__in=names)
+    return list(reversed(rows.order_by("-at", "-pk")[:limit]))

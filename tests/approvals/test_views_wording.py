@@ -56,6 +56,38 @@ def test_every_event_has_words_even_with_nothing_else_known_of_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        (EventName.RUN_ENDED, {"status": "rejected"}, ("ended the run as rejected", "")),
+        (
+            EventName.RUN_SETTLED,
+            {"outcome": "retry", "reason": "Nothing had changed."},
+            ("settled the run as retry", "Nothing had changed."),
+        ),
+        (
+            EventName.EXECUTION_FINISHED,
+            {"status": "succeeded", "summary": "exited 0"},
+            ("carried the operation out", "exited 0"),
+        ),
+        (
+            EventName.EXECUTION_FINISHED,
+            {"status": "failed", "summary": "exited 3"},
+            ("tried to carry the operation out, and it failed", "exited 3"),
+        ),
+        (
+            EventName.EXECUTION_FINISHED,
+            {"status": "unknown", "summary": "The reply was lost."},
+            ("cannot tell whether the operation was carried out", "The reply was lost."),
+        ),
+    ],
+)
+def test_what_became_of_a_run_or_an_action_is_told(
+    name: EventName, data: dict[str, str], told: tuple[str, str]
+) -> None:
+    assert wording.told(name, data) == wording.Told(*told)
+
+
+@pytest.mark.parametrize(
     ("secret", "argument", "shown"),
     [
         ("sk-12345", "--token=sk-12345", "--token=••••••"),

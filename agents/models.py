@@ -80,6 +80,10 @@ class Run(Owed):
         indexes: ClassVar = [
             models.Index("priority", "not_before", condition=Owed.is_owed(), name="idx_run_owed"),
             models.Index(fields=["status", "-created_at"], name="idx_run_status"),
+            # Newest first, as the list shows them: all of them, or by what people look for.
+            models.Index(fields=["-created_at", "-id"], name="idx_run_newest"),
+            models.Index(fields=["workflow", "-created_at", "-id"], name="idx_run_workflow"),
+            models.Index(fields=["requested_by", "-created_at", "-id"], name="idx_run_asked_by"),
             # Shrinks by every run that is purged: a million of those cost a look nothing.
             models.Index(
                 fields=["ended_at"],
@@ -104,6 +108,10 @@ class ExecutionStatus(models.TextChoices):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     ABANDONED = "abandoned"
+
+
+# What a person's word settles.
+UNSETTLED = frozenset({ExecutionStatus.HELD, ExecutionStatus.UNKNOWN, ExecutionStatus.STARTED})
 
 
 class Execution(models.Model):

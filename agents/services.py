@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from agents.metrics import EXECUTIONS
-from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
+from agents.models import ENDED, UNSETTLED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import shown_steps
 from agents.registry import BUILT_IN, graph_spec
 from agents.standing import cancel_pending, end, go_on, hint, locked
@@ -29,8 +29,6 @@ from approvals.errors import (
 )
 
 log = logging.getLogger(__name__)
-
-_OPEN = (ExecutionStatus.HELD, ExecutionStatus.UNKNOWN, ExecutionStatus.STARTED)
 
 
 def start_run(
@@ -119,7 +117,7 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None
 
 
 def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
-    unsettled = Execution.objects.filter(run=run, status__in=_OPEN)
+    unsettled = Execution.objects.filter(run=run, status__in=UNSETTLED)
     now = outbox.clock()
     if outcome == "abandon":
         abandoned = unsettled.update(

@@ -19,5 +19,6 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("runs/", include("agents.urls")),
     path("", include("approvals.urls")),
 ]

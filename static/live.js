@@ -26,7 +26,7 @@
     timer = 0;
     for (const part of parts()) {
       const about = part.dataset.live;
-      if (about === "all" || changed.has("all") || changed.has(about)) {
+      if (about === "all" || changed.has("all") || about.split(" ").some((id) => changed.has(id))) {
         window.htmx.trigger(part, "changed");
       }
     }

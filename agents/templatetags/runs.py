@@ -1,0 +1,70 @@
+"""Tags about runs: their status, what their actions printed, and the compact steps of one."""
+
+from typing import Any
+
+from django import template
+
+from agents import wording
+from agents.models import Execution, Run
+from agents.outline import Outline, StepView
+from approvals.wording import arguments
+
+register = template.Library()
+
+OUTPUT_SHOWN = 8000
+
+
+@register.filter
+def run_title(run: Run) -> str:
+    """What a run does, as a heading."""
+    return wording.title(run)
+
+
+@register.filter
+def quiet(text: object, run: Run) -> str:
+    """A text that a run left, without the secrets of its task."""
+    return wording.quiet(run, str(text))
+
+
+@register.filter
+def arguments_of(step: StepView) -> str:
+    """A step's plain arguments on one line, secrets masked."""
+    return arguments({"arguments": step.arguments})
+
+
+@register.filter
+def ended_with(execution: Execution) -> str:
+    """How an action ended, by its record: "exit 3"."""
+    return wording.ended_with(execution.data)
+
+
+@register.filter
+def took(execution: Execution) -> str:
+    """How long an action was at work, in words; nothing while it is."""
+    return wording.took(execution.started_at, execution.finished_at)
+
+
+@register.simple_tag
+def where_it_stands(run: Run, outline: Outline) -> str:
+    """Where a run stands, in a sentence."""
+    return wording.where(run, outline)
+
+
+@register.inclusion_tag("agents/_run_status.html")
+def run_status(name: str) -> dict[str, str]:
+    """The status of a run or of a step by shape, colour and word."""
+    return {"name": name, "word": wording.STATUSES.get(name, name)}
+
+
+@register.inclusion_tag("agents/_track.html")
+def track(outline: Outline) -> dict[str, Any]:
+    """How far a run has come: a mark for each step, and "step 2 of 4"."""
+    return {"outline": outline}
+
+
+@register.inclusion_tag("agents/_output.html")
+def output_of(execution: Execution, run: Run) -> dict[str, Any]:
+    """What an action printed or answered, folded, secrets masked: its end, if it is long."""
+    text = wording.quiet(run, execution.output)
+    left_out = max(0, len(text) - OUTPUT_SHOWN)
+    return {"execution": execution, "text": text[left_out:], "left_out": left_out}

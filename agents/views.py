@@ -1,0 +1,184 @@
+"""Pages about runs: the list, one run, and a person's way out of what needs attention."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from agents import selectors, services, wording
+from agents.forms import ReasonForm, RunFilters
+from agents.models import ENDED, RunStatus
+from agents.outline import unsettled
+from approvals import outbox
+from approvals.actors import able
+from approvals.core.lifecycle import Actor
+from approvals.core.roles import Ability, to_cancel
+from approvals.errors import InvalidInput, Refusal, RequestNotFound
+from approvals.masking import masked
+from approvals.templatetags.pages import plain_lines
+from approvals.views.access import PageRequest, actor_of, signed_in
+
+OUTCOMES = ("done", "retry", "abandon")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What came of the last press of a button; `typed` is what the person had written."""
+
+    text: str
+    refused: bool = False
+    typed: str = ""
+
+
+@require_safe
+@signed_in
+def run_list(request: PageRequest) -> HttpResponse:
+    """The whole page, or its live part for htmx; 422 where a filter makes no sense."""
+    filters = RunFilters(request.GET)
+    fits = filters.is_valid()
+    chosen = filters.chosen() if fits else {}
+    after = filters.cleaned_data.get("after") if fits else None
+    now = outbox.clock()
+    found = selectors.list_runs(chosen, now, after=after) if fits else None
+    context = {
+        "now": now,
+        "filters": filters,
+        "filtered": bool(chosen),
+        "chosen": urlencode(chosen),
+        "query": request.GET.urlencode(),
+        "after": after,
+        "found": found,
+        "heading": wording.STATUSES.get(chosen.get("status", ""), ""),
+    }
+    if _live(request):
+        return render(request, "agents/_runs.html", context, status=200 if fits else 422)
+    filters.offer(wording.known_workflows(settings.HITL_GRAPHS))
+    return render(request, "agents/runs.html", context, status=200 if fits else 422)
+
+
+@require_safe
+@signed_in
+def run_page(request: PageRequest, run_id: UUID) -> HttpResponse:
+    """The whole page, or its live part for htmx."""
+    return _page(request, run_id, actor_of(request))
+
+
+@require_safe
+@signed_in
+def output(_: PageRequest, run_id: UUID, execution_id: UUID) -> HttpResponse:
+    """All that an action printed or answered, as plain text, secrets masked."""
+    try:
+        row = selectors.get_execution(run_id, execution_id)
+    except RequestNotFound as missing:
+        raise Http404(str(missing)) from missing
+    text = plain_lines(wording.quiet(row.run, row.output))
+    return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+
+@signed_in
+def settle(request: PageRequest, run_id: UUID, outcome: str) -> HttpResponse:
+    """Give the word on a run that needs attention, for a reason."""
+
+    def verb(actor: Actor, words: str) -> str:
+        services.settle_run(run_id, outcome, actor=actor, reason=words)
+        return wording.settled(selectors.get_run(run_id).run, outcome)
+
+    return _act(request, run_id, outcome, verb)
+
+
+@signed_in
+def cancel(request: PageRequest, run_id: UUID) -> HttpResponse:
+    """End a run and whatever it waits for, for a reason."""
+
+    def verb(actor: Actor, words: str) -> str:
+        services.cancel_run(run_id, actor=actor, reason=words)
+        return "The run is cancelled, and so is what it waited for."
+
+    return _act(request, run_id, "cancel", verb)
+
+
+def _act(
+    request: PageRequest, run_id: UUID, name: str, verb: Callable[[Actor, str], str]
+) -> HttpResponse:
+    """Call a verb with what was typed, and show the result or the refusal in place.
+
+    Reading the address changes nothing and leads to the page: after a login people arrive so.
+    """
+    if request.method != "POST":
+        return redirect("run", run_id)
+    actor = actor_of(request)
+    form = ReasonForm(request.POST, prefix=name)
+    if not form.is_valid():
+        return _page(request, run_id, actor, bound={name: form}, status=422)
+    words = form.cleaned_data["words"]
+    try:
+        done = Notice(verb(actor, words))
+    except InvalidInput as refusal:
+        form.add_error("words", str(refusal))
+        return _page(request, run_id, actor, bound={name: form}, status=422)
+    except Refusal as refusal:
+        notice = Notice(str(refusal), refused=True, typed=words)
+        return _page(request, run_id, actor, notice=notice, status=refusal.http_status)
+    if request.htmx:
+        return _page(request, run_id, actor, notice=done)
+    messages.success(request, done.text)
+    return redirect("run", run_id)
+
+
+def _live(request: PageRequest) -> bool:
+    return bool(request.htmx) and not request.htmx.history_restore_request
+
+
+def _page(
+    request: PageRequest,
+    run_id: UUID,
+    actor: Actor,
+    *,
+    bound: Mapping[str, forms.Form] | None = None,
+    notice: Notice | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    try:
+        context = _context(run_id, actor, bound or {})
+    except RequestNotFound as missing:
+        raise Http404(str(missing)) from missing
+    template = "agents/_run.html" if _live(request) else "agents/run.html"
+    return render(request, template, {**context, "notice": notice}, status=status)
+
+
+def _context(run_id: UUID, actor: Actor, bound: Mapping[str, forms.Form]) -> dict[str, Any]:
+    now = outbox.clock()
+    found = selectors.run_detail(run_id, now)
+    run, shown = found.run, found.outline
+    stopped = run.status == RunStatus.NEEDS_ATTENTION
+    ways = wording.ways_out(shown) if stopped else ()
+    return {
+        "now": now,
+        "run": run,
+        "outline": shown,
+        # What it does next without telling the log is looked for often, as long as it does.
+        "every": 5 if run.status == RunStatus.RUNNING else 60,
+        "streams": [run.pk, *found.requests],
+        "ended": run.status in ENDED,
+        "open_step": unsettled(shown) if stopped else None,
+        "ways": [(way, _form(way.outcome, bound)) for way in ways],
+        "may_settle": able(actor, Ability.SETTLE_RUN),
+        "may_cancel": able(actor, to_cancel(actor, run.opened_by_id)),
+        "cancel_form": _form("cancel", bound),
+        "task": masked(run.task),
+        "result": None if run.result is None else wording.quiet_json(run, run.result),
+        "timeline": [wording.happened(run, entry, found.requests) for entry in found.entries],
+        "more_entries": len(found.entries) == selectors.ENTRIES_SHOWN,
+    }
+
+
+def _form(name: str, bound: Mapping[str, forms.Form]) -> forms.Form:
+    return bound.get(name) or ReasonForm(prefix=name)

@@ -4,9 +4,10 @@ from typing import Any
 
 from django import template
 
-from agents import wording
+from agents import selectors, wording
 from agents.models import Execution, Run
 from agents.outline import Outline, StepView
+from approvals import outbox
 from approvals.wording import arguments
 
 register = template.Library()
@@ -68,3 +69,20 @@ def output_of(execution: Execution, run: Run) -> dict[str, Any]:
     text = wording.quiet(run, execution.output)
     left_out = max(0, len(text) - OUTPUT_SHOWN)
     return {"execution": execution, "text": text[left_out:], "left_out": left_out}
+
+
+@register.inclusion_tag("agents/_run_steps.html", takes_context=True)
+def run_of(context: template.Context, asked: Any) -> dict[str, Any]:
+    """The steps of the run behind a request, and where it stands; nothing where there is none.
+
+    `asked` is the request's row, or the id of a thread or a workflow. With the row, the step that
+    asked is marked, and a request of an agent elsewhere, which may name any thread, shows nothing.
+    """
+    ours = getattr(asked, "interrupt_id", True)
+    thread_id = str(getattr(asked, "thread_id", asked))
+    found = None
+    if ours and thread_id:
+        found = selectors.run_outline(thread_id, context.get("now") or outbox.clock())
+    if found is None:
+        return {}
+    return {"run": found.run, "outline": found.outline, "asked_id": getattr(asked, "pk", None)}

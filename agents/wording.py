@@ -63,7 +63,7 @@ def where(run: Run, shown: Outline) -> str:
     if run.status == RunStatus.CANCELLED:
         return "It was cancelled; nothing more of it runs."
     if "summary" in result:
-        return quiet(run, str(result["summary"]))
+        return plain(" ".join(quiet(run, str(result["summary"])).split()))
     fault = shown.fault
     if run.status == RunStatus.COMPLETED or fault is None:
         return "Every step succeeded." if shown.steps and not shown.asks else "It has ended."
@@ -135,7 +135,7 @@ def ways_out(shown: Outline) -> tuple[WayOut, WayOut, WayOut]:
                 "Abandon",
                 "It did not happen and shall not.",
                 (
-                    "The run ends as failed. Its rollback steps do not run.",
+                    "The run ends as failed." + _no_rollback(shown),
                     "What it still waits for is cancelled.",
                 ),
                 "Abandon the run",
@@ -176,6 +176,10 @@ def ways_out(shown: Outline) -> tuple[WayOut, WayOut, WayOut]:
             "Abandon the run",
         ),
     )
+
+
+def _no_rollback(shown: Outline) -> str:
+    return "" if shown.asks else " Its rollback steps do not run."
 
 
 def settled(run: Run, outcome: str) -> str:

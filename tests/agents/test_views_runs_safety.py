@@ -84,6 +84,7 @@ def test_hostile_text_is_shown_inert(
     assert list(page.faults()) == []
     assert not page.find("img", src="x")
     assert TURNED not in page.text
+    assert not any(TURNED in text for e in page.elements for text in e.attributes.values())
     assert "{{ 7|add:7 }} {% now 'Y' %}" in page.text
     assert not [link for link in page.links() if not link.startswith(("/", "#"))]
 

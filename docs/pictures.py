@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 120.0
 WIDE, PHONE = (1280, 800), (390, 844)
 
 # What else is asked for, and how each ends.
-ASKED = (
+ASKED: Sequence[tuple[str, str, dict[str, str]]] = (
     ("deploy", "staging", {"version": "v2.4.9", "service": "shop"}),
     ("db_migrate", "staging", {"database": "orders", "migration": "0041_receipts"}),
     ("restart_service", "production", {"service": "payments"}),
@@ -115,7 +115,7 @@ def pictures(browser: Browser, gateway: Gateway) -> None:
         ):
             context = browser.new_context(
                 viewport={"width": width, "height": height},
-                color_scheme=scheme,  # type: ignore[arg-type]
+                color_scheme=scheme,
                 timezone_id="Europe/Berlin",
                 device_scale_factor=2 if width == PHONE[0] else 1,
             )

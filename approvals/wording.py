@@ -67,6 +67,11 @@ def heading(operation: str, environment: str, task: Mapping[str, Any]) -> str:
     return headline(f"{title} to {environment}" if environment else title)
 
 
+def confirmation(environment: str, operation: str) -> str:
+    """What to type before something critical: the environment, or the operation without one."""
+    return plain(" ".join((environment or operation).split()))
+
+
 def duration(seconds: float) -> str:
     """A span in its two largest units, such as "3 h 20 min"."""
     minutes, rest = divmod(int(seconds), 60)
@@ -124,6 +129,27 @@ def work(task: Mapping[str, Any], action: Mapping[str, Any] | None) -> Work | No
             "GitHub workflow run", words, readable_json(inputs) if inputs else "", _common(shown)
         )
     return Work("Action", (), readable_json(shown))
+
+
+_CHANGE = {
+    "Title": ("pr_title", "title"),
+    "Branch": ("branch", "head_ref"),
+    "Commit": ("commit", "commit_sha", "sha"),
+}
+
+
+def change(task: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Which change the task itself says it is about: title, branch and commit, as far as given."""
+    shown = masked(task)
+    given = shown.get("arguments")
+    places = [shown, given] if isinstance(given, Mapping) else [shown]
+    found = []
+    for label, keys in _CHANGE.items():
+        values = (place.get(key) for place in places for key in keys)
+        value = next((text for text in values if isinstance(text, str) and text.strip()), "")
+        if value:
+            found.append((label, plain(" ".join(value.split()))))
+    return tuple(found)
 
 
 def arguments(task: Mapping[str, Any], *, without: str = "") -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import Prefetch, Q
+
 from approvals import outbox
 from approvals.actors import able
 from approvals.core import intake, lifecycle
@@ -12,12 +14,20 @@ from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Actor, Refused, Status
 from approvals.core.roles import to_cancel
 from approvals.errors import RequestNotFound
-from approvals.models import ApprovalRequest, AuditEntry, Delivery, InboundWebhook
+from approvals.models import (
+    ApprovalRequest,
+    AuditEntry,
+    Delivery,
+    InboundWebhook,
+    Vote,
+    VoteRefusal,
+)
 
 
 def get_request(request_id: UUID) -> ApprovalRequest:
     """The request with its votes; RequestNotFound."""
-    row = ApprovalRequest.objects.prefetch_related("votes__user").filter(pk=request_id).first()
+    votes = Prefetch("votes", Vote.objects.select_related("user"))
+    row = ApprovalRequest.objects.prefetch_related(votes).filter(pk=request_id).first()
     if row is None:
         raise RequestNotFound(f"There is no request {request_id}.")
     return row
@@ -65,9 +75,9 @@ def status_at(row: ApprovalRequest, now: datetime) -> Status:
     return Status(row.status)
 
 
-def why_not(row: ApprovalRequest, actor: Actor) -> Refused | None:
-    """Why this actor could not vote on the request now, or None."""
-    return lifecycle.refusal(row.standing(), actor, outbox.clock())
+def why_not(row: ApprovalRequest, actor: Actor, now: datetime) -> Refused | None:
+    """Why this actor could not vote on the request at that time, or None."""
+    return lifecycle.refusal(row.standing(), actor, now)
 
 
 def may_cancel(row: ApprovalRequest, actor: Actor, now: datetime) -> bool:
@@ -79,6 +89,42 @@ def may_cancel(row: ApprovalRequest, actor: Actor, now: datetime) -> bool:
 def timeline(stream: UUID) -> Sequence[AuditEntry]:
     """What happened, oldest first."""
     return list(AuditEntry.objects.filter(stream=stream).order_by("number"))
+
+
+def run_stream(row: ApprovalRequest) -> UUID | None:
+    """The stream of the run whose own interrupt opened the request, or None.
+
+    Agents elsewhere may name any workflow: what happens to that is no news of their request.
+    """
+    try:
+        return UUID(row.workflow_id) if row.interrupt_id else None
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Log:
+    """What happened to a request and, apart from its single steps, to its run; oldest first."""
+
+    own: Sequence[AuditEntry]
+    run: Sequence[AuditEntry]
+
+
+def log_of(row: ApprovalRequest) -> Log:
+    """Both streams, in one query."""
+    wanted = Q(stream=row.pk)
+    if (run := run_stream(row)) is not None:
+        wanted |= Q(stream=run, name__startswith="run.")
+    entries = list(AuditEntry.objects.filter(wanted).order_by("number"))
+    return Log(
+        [entry for entry in entries if entry.stream == row.pk],
+        [entry for entry in entries if entry.stream != row.pk],
+    )
+
+
+def refusals(request_id: UUID) -> Sequence[VoteRefusal]:
+    """How often each kind of vote was refused."""
+    return list(VoteRefusal.objects.filter(request_id=request_id))
 
 
 def deliveries(request_id: UUID) -> Sequence[Delivery]:

@@ -196,7 +196,7 @@ def test_what_is_overdue_reads_as_expired_before_the_sweep_has_been() -> None:
     assert [found["status"] for found in request.statuses_of_workflow("w-1")] == [
         *("expired", "pending")
     ]
-    refused = request.why_not(row(overdue), manager("grace"))
+    refused = request.why_not(row(overdue), manager("grace"), outbox.clock())
     assert refused is not None
     assert refused.reason is Reason.EXPIRED
 

@@ -1,5 +1,6 @@
 """What people fill in: filters of the queue, words with a decision."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
@@ -15,6 +16,13 @@ from approvals.selectors.waiting import Sort
 from approvals.wording import plain
 
 MAX_WORDS = 4000
+# What people reject for most often; each is enough without a word more.
+REJECTION_PRESETS = (
+    "Wrong time",
+    "Needs a review first",
+    "Not what was agreed",
+    "Too risky as it is",
+)
 
 
 class QueueFilters(forms.Form):
@@ -117,17 +125,71 @@ class PreferencesForm(forms.Form):
 
 
 class ApproveForm(forms.Form):
-    """Words that may go with an approval."""
+    """Words that may go with an approval, and the name that a critical one takes.
+
+    `must_type` is that name as the page shows it; empty asks for none.
+    """
+
+    # The browser's own bubble would not say which name is meant.
+    use_required_attribute = False
 
     words = _words("Comment (optional)", required=False)
+    typed = forms.CharField(
+        required=False,
+        max_length=MAX_WORDS,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+
+    def __init__(self, *args: Any, must_type: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.must_type = must_type
+        if must_type:
+            self.fields["typed"].label = f"This is critical. To approve it, type “{must_type}”"
+        else:
+            del self.fields["typed"]
+
+    def clean_typed(self) -> str:
+        """Refuse another name than the one that is asked for; case and outer space do not count."""
+        typed = str(self.cleaned_data["typed"])
+        if _comparable(typed) != _comparable(self.must_type):
+            raise forms.ValidationError(
+                f"Nothing was approved. Type “{self.must_type}” to show that you mean it."
+            )
+        return typed
+
+
+def _comparable(name: str) -> str:
+    return unicodedata.normalize("NFC", " ".join(name.split())).casefold()
 
 
 class RejectForm(forms.Form):
-    """Why not: whoever asked has to know what to change."""
+    """Why not, as a preset, in words or both: whoever asked has to know what to change."""
 
-    words = _words(
-        "Reason", required=True, missing="Say why, so that whoever asked knows what to change."
+    preset = forms.ChoiceField(
+        label="Reason",
+        required=False,
+        choices=[*((text, text) for text in REJECTION_PRESETS), ("", "Another reason")],
+        widget=forms.RadioSelect,
+        error_messages={"invalid_choice": "This reason is not offered any more; choose another."},
     )
+    words = _words("In your own words", required=False)
+
+    def clean(self) -> dict[str, Any]:
+        """Put the preset before the words; one of the two must be there."""
+        given = {**self.cleaned_data}
+        if self.errors:
+            return given
+        given["words"] = ": ".join(filter(None, (given["preset"], given["words"])))
+        if not given["words"]:
+            self.add_error(
+                "words",
+                "Say why, or choose a reason, so that whoever asked knows what to change.",
+            )
+        elif len(given["words"]) > MAX_WORDS:
+            self.add_error("words", f"With the reason this is longer than {MAX_WORDS} characters.")
+        return given
 
 
 class BatchForm(forms.Form):

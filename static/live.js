@@ -25,8 +25,9 @@
   function refresh() {
     timer = 0;
     for (const part of parts()) {
-      const about = part.dataset.live;
-      if (about === "all" || changed.has("all") || about.split(" ").some((id) => changed.has(id))) {
+      // One part may be about several streams, such as a request and its run.
+      const about = part.dataset.live.split(" ");
+      if (changed.has("all") || about.some((one) => one === "all" || changed.has(one))) {
         window.htmx.trigger(part, "changed");
       }
     }
@@ -93,7 +94,8 @@
     const held = document.activeElement;
     place = held && part.contains(held) ? placeOf(held) : "";
     for (const field of part.querySelectorAll("textarea[id], input[type=text][id]")) {
-      if (field.value && field.value !== field.defaultValue) {
+      // What came back with a refused form is the person's own too, though the page wrote it there.
+      if (field.value) {
         kept.push({
           id: field.id,
           value: field.value,
@@ -101,34 +103,50 @@
         });
       }
     }
+    for (const field of part.querySelectorAll("input[type=radio][id]:checked")) {
+      if (field.value) {
+        kept.push({ id: field.id, value: field.value, checked: true });
+      }
+    }
+    for (const box of part.querySelectorAll("input[type=checkbox][id]")) {
+      if (box.checked !== box.defaultChecked) {
+        kept.push({ id: box.id, ticked: box.checked });
+      }
+    }
     for (const details of part.querySelectorAll("details[id]")) {
       kept.push({ id: details.id, open: details.open });
     }
-    for (const box of part.querySelectorAll("input[type=checkbox][id], input[type=radio][id]")) {
-      if (box.checked !== box.defaultChecked) {
-        kept.push({ id: box.id, checked: box.checked });
+    for (const region of part.querySelectorAll("[role=region][id]")) {
+      if (region.scrollTop) {
+        kept.push({ id: region.id, scrolled: region.scrollTop });
       }
     }
   }
 
   function restore() {
+    const lost = [];
     for (const item of kept) {
       const element = document.getElementById(item.id);
-      if ("open" in item && element) {
+      if (!element) {
+        lost.push(item.value);
+      } else if ("open" in item) {
         element.open = item.open;
-      } else if ("checked" in item) {
-        // What can no longer be chosen is gone, and its row says where it went.
-        if (element && !element.disabled) {
-          element.checked = item.checked;
-        }
-      } else if (item.value && element) {
+      } else if (item.scrolled) {
+        element.scrollTop = item.scrolled;
+      } else if ("ticked" in item) {
+        element.checked = item.ticked;
+      } else if (item.checked) {
+        element.checked = true;
+      } else if (item.value !== element.value) {
         element.value = item.value;
-        if (item.caret) {
-          element.setSelectionRange(...item.caret);
-        }
-      } else if (item.value) {
-        say(`The form is gone. What you had written: “${item.value}”`, "notice-warn");
       }
+      if (element && item.caret) {
+        element.setSelectionRange(...item.caret);
+      }
+    }
+    const words = lost.filter(Boolean).map((text) => `“${text}”`);
+    if (words.length > 0) {
+      say(`The form is gone. What you had written: ${words.join(", ")}`, "notice-warn");
     }
     kept = [];
     // Last: what was chosen may show the field that was written in.

@@ -14,6 +14,9 @@ register = template.Library()
 
 # When a deadline is shown as urgent; static/desk.js counts down to the same.
 SOON = timedelta(minutes=15)
+# A phone shows some 40 characters a line and 20 lines beside the rest.
+LONG_CHARACTERS = 1000
+LONG_LINES = 20
 
 
 @register.filter
@@ -56,6 +59,18 @@ def arguments(task: Mapping[str, Any]) -> str:
 def readable_json(value: Any) -> str:
     """JSON over several lines."""
     return wording.readable_json(value)
+
+
+@register.filter
+def is_long(text: str) -> bool:
+    """Whether a text would push what matters off the screen, so that it scrolls in place."""
+    return len(text) > LONG_CHARACTERS or text.count("\n") > LONG_LINES
+
+
+@register.inclusion_tag("approvals/_quote.html")
+def quote(text: object, label: str) -> dict[str, str]:
+    """What somebody said, with its lines; a long one scrolls in place under that label."""
+    return {"text": plain_lines(text), "label": label}
 
 
 @register.filter

@@ -10,6 +10,10 @@ from django.test import Client
 
 from approvals.core.lifecycle import Actor
 
+HTMX = {"HX-Request": "true"}
+# What approving the critical request of `scenes.DEPLOY` or `scenes.DELETE` takes besides.
+TYPED = {"approve-typed": "production"}
+
 
 @dataclass
 class Element:
@@ -89,3 +93,8 @@ def signed_in(actor: Actor, *, staff: bool = False, superuser: bool = False) -> 
     client = Client()
     client.force_login(user)
     return client
+
+
+def page_of(client: Client, request_id: object) -> Page:
+    """A request's page."""
+    return read(client.get(f"/approvals/{request_id}/"))

@@ -35,6 +35,7 @@ def test_a_request_appears_by_itself_and_is_approved_in_place(
     expect(page.get_by_role("heading", level=1)).to_contain_text("Deploy to production")
     marked(page)
     page.get_by_label("Comment (optional)").fill("Checked with the team")
+    page.get_by_label("type “production”").fill("production")
     page.get_by_role("button", name="Approve").click()
     expect(page.locator("#notices")).to_contain_text("Approved. The operation may run now.")
     expect(page.locator(".decision")).to_contain_text("by maria")
@@ -51,7 +52,7 @@ def test_what_is_half_written_survives_what_others_do_meanwhile(
     request_id = opened(DELETE, action={"executor": "command", "argv": ["delete", "bucket"]})
     page.locator(request_link(request_id)).click()
     page.get_by_text("The frozen action as JSON").click()
-    reason = page.get_by_label("Reason", exact=True)
+    reason = page.get_by_label("In your own words")
     reason.press_sequentially("We still need")
     services.cast_vote(request_id, actor=manager("otto"), choice=Choice.APPROVE, comment="Fine")
     expect(page.locator(".votes")).to_contain_text("otto")
@@ -83,7 +84,7 @@ def test_a_late_click_is_refused_in_place(desk: tuple[Page, Complaints]) -> None
     # Nothing tells this page: as if the stream were slower than the finger.
     page.route("**/events", lambda route: route.abort())
     page.locator(request_link(request_id)).click()
-    page.get_by_role("button", name="Approve").wait_for()
+    page.get_by_label("type “production”").fill("production")
     services.cast_vote(request_id, actor=manager("otto"), choice=Choice.REJECT, comment="No")
     page.get_by_role("button", name="Approve").click()
     expect(page.locator("#notices")).to_contain_text("already rejected by otto")
@@ -130,6 +131,7 @@ def test_a_refresh_that_overtakes_the_answer_to_a_vote_takes_nothing_away(
 
     page.route("**/approve/", hold, times=1)
     page.get_by_label("Comment (optional)").fill("Checked")
+    page.get_by_label("type “production”").fill("Production ")
 
     def overtakes(response: Response) -> bool:
         return bool(answers) and response.url.endswith(f"/approvals/{request_id}/")
@@ -147,7 +149,7 @@ def test_a_session_that_ended_keeps_what_was_typed(desk: tuple[Page, Complaints]
     page, _ = desk
     request_id = opened(DEPLOY)
     page.locator(request_link(request_id)).click()
-    reason = page.get_by_label("Reason", exact=True)
+    reason = page.get_by_label("In your own words")
     reason.fill("Not on a Friday")
     page.context.clear_cookies()
     page.get_by_role("button", name="Reject").click()
@@ -163,7 +165,7 @@ def test_everything_works_without_javascript(browser: Browser, site: str, maria:
     page.get_by_label("Risk").select_option("critical")
     page.get_by_role("button", name="Filter").click()
     page.locator(request_link(request_id)).click()
-    page.get_by_label("Reason", exact=True).fill("Not yet")
+    page.get_by_label("In your own words").fill("Not yet")
     page.get_by_role("button", name="Reject").click()
     expect(page.locator("#notices")).to_contain_text("Rejected. The operation will not run.")
     expect(page.locator(".decision")).to_contain_text("Not yet")

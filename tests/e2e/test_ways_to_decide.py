@@ -51,7 +51,8 @@ def test_the_web_queue_decides(gateway: Gateway) -> None:
     browser = gateway.browser()
     assert f"/approvals/{request_id}/" in browser.read("/")
     page = f"/approvals/{request_id}/"
-    answer = browser.post(f"{page}approve/", page=page, **{"approve-words": "Ship it."})
+    words = {"approve-words": "Ship it.", "approve-typed": "production"}
+    answer = browser.post(f"{page}approve/", page=page, **words)
     assert (answer.status_code, answer.headers["location"]) == (302, page)
     assert_ran_once(run, request_id, "ada", "web")
     gateway.issue(request_id, state="Done", comment="Ship it.")

@@ -1,5 +1,6 @@
 """One request's page: what it says."""
 
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -8,12 +9,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals import services
+from approvals.core.events import EventName
 from approvals.core.lifecycle import Choice, Via
+from approvals.errors import NotAllowed
 from approvals.models import Delivery, Vote
 from tests.approvals.pages import HTMX, TYPED, page_of, read, signed_in
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
+    approve,
     delivery,
     entries,
     manager,
@@ -155,12 +159,62 @@ def test_htmx_gets_the_live_part_and_the_notice_beside_it() -> None:
     assert "Approved. The operation may run now." in page.text
 
 
-@pytest.mark.parametrize("votes", [1, 30])
-def test_a_page_costs_the_same_queries_however_much_happened(votes: int) -> None:
-    request_id = opened(DEPLOY)
-    for number in range(votes):
+def test_a_pull_request_is_shown_as_far_as_it_is_known() -> None:
+    client = signed_in(manager("maria"))
+    task = {**DEPLOY, "branch": "release/2.5", "arguments": {"commit": "9f1c2e7", "title": 7}}
+    address = "https://github.com/example/shop/pull/7"
+    page = page_of(client, opened(task, pr_number=7, pr_url=address, github_repo="example/shop"))
+    for text in ("Pull request Repositoryexample/shop Number#7", "Branchrelease/2.5Commit9f1c2e7"):
+        assert text in page.text
+    assert address in page.links()
+    only_a_branch = page_of(client, opened(task)).text
+    assert "The change Branchrelease/2.5Commit9f1c2e7" in only_a_branch
+    nothing = page_of(client, opened(DEPLOY))
+    assert not nothing.find("h2", id="pull")
+
+
+def test_a_secret_is_no_commit() -> None:
+    task = {**DEPLOY, "arguments": {"api_token": {"commit": "sk-very-secret"}}}
+    assert "sk-very-secret" not in page_of(signed_in(manager("maria")), opened(task)).text
+
+
+def test_what_is_long_scrolls_in_a_region_that_the_keyboard_reaches() -> None:
+    client = signed_in(manager("maria"))
+    short = page_of(client, opened(DEPLOY, action=COMMAND))
+    assert not short.find("pre", role="region")
+    words = [f"--step={number}" for number in range(200)]
+    long = {**DEPLOY, "description": "Why. " * 300, "arguments": {"note": "x" * 2000}}
+    page = page_of(client, opened(long, action={**COMMAND, "argv": ["migrate", *words]}))
+    regions = [part for part in page.elements if part.attributes.get("role") == "region"]
+    assert [part.attributes["id"] for part in regions] == [
+        *("said", "exact", "action-text", "task-text")
+    ]
+    for part in regions:
+        assert part.attributes["tabindex"] == "0"
+        assert part.attributes["aria-label"]
+    assert "characters; scroll inside to read them all" in page.text
+    assert "--step=199" in page.text
+
+
+def test_what_was_asked_for_but_not_approved_is_not_told_as_running() -> None:
+    request_id = opened(DEPLOY, action=COMMAND)
+    client = signed_in(manager("maria"))
+    assert "Exactly this runs once it is approved" in page_of(client, request_id).text
+    services.cast_vote(request_id, actor=manager("maria"), choice=Choice.REJECT, comment="No")
+    assert "This was asked for; it does not run." in page_of(client, request_id).text
+
+
+@pytest.mark.parametrize("many", [1, 30])
+def test_a_page_costs_the_same_queries_however_much_happened(many: int) -> None:
+    request_id = opened(DEPLOY, interrupt_id="i-1", workflow_id=str(uuid4()))
+    for number in range(many):
         voter = User.objects.create(username=f"voter {number}")
         Vote.objects.create(request_id=request_id, user=voter, choice=Choice.APPROVE, via=Via.WEB)
+        Delivery.objects.create(request_id=request_id, channel=f"chat {number}", wanted=1)
+        services.record_event(request_id, EventName.DELIVERY_FAILED, {"channel": "linear"})
+        opened({**DEPLOY, "number": number})
+        with suppress(NotAllowed):
+            approve(request_id, person(f"dora {number}", "developers"))
     client = signed_in(manager("maria"))
     with CaptureQueriesContext(connection) as queries:
         assert client.get(f"/approvals/{request_id}/").status_code == 200

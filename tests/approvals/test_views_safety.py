@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from approvals import services
+from approvals.core.events import EventName
 from approvals.core.lifecycle import Choice
 from approvals.models import Delivery
 from tests.approvals.pages import Page, read, signed_in
@@ -112,6 +113,56 @@ def test_hostile_text_is_shown_inert(look: Callable[[Client, object], Page]) -> 
 def test_markdown_and_template_tags_are_plain_words() -> None:
     page = request(signed_in(manager("maria")), hostile())
     assert "[click](javascript:alert(1)) **bold** {{ 7|add:7 }} {% now 'Y' %}" in page.text
+
+
+def test_a_task_of_a_megabyte_is_shown_whole_and_inert() -> None:
+    """No verb lets it through; a page must not trust that."""
+    request_id = opened(DEPLOY)
+    words = f"{SCRIPT}{TURNED}\N{COLLISION SYMBOL}" * 30_000
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET task = jsonb_build_object('description', %s::text),"
+        " action = jsonb_build_object('url', %s::text, 'body', %s::text) WHERE id = %s",
+        [words, words, words, request_id],
+    )
+    assert len(words) > 800_000
+    page = request(signed_in(manager("maria")), request_id)
+    assert list(page.faults()) == []
+    assert TURNED not in page.text
+    assert page.text.count("\N{COLLISION SYMBOL}") >= 30_000
+    for part in ("said", "exact", "exact-body"):
+        (region,) = [one for one in page.elements if one.attributes.get("id") == part]
+        assert region.attributes["role"] == "region"
+
+
+def test_hostile_names_are_inert_where_they_are_to_be_typed_and_after_the_decision() -> None:
+    request_id = hostile()
+    client = signed_in(manager("maria"))
+    answer = client.post(
+        f"/approvals/{request_id}/approve/",
+        {"approve-typed": SCRIPT + TURNED, "approve-words": IMAGE + TURNED},
+    )
+    assert answer.status_code == 422
+    page = read(answer)
+    assert list(page.faults()) == []
+    assert not page.find("img", src="x")
+    services.cast_vote(
+        request_id, actor=manager("otto"), choice=Choice.REJECT, comment=SCRIPT + TURNED
+    )
+    services.record_event(
+        request_id, EventName.EXECUTION_FINISHED, {"status": SCRIPT, "summary": IMAGE + TURNED}
+    )
+    late = read(
+        client.post(
+            f"/approvals/{request_id}/reject/", {"reject-preset": SCRIPT, "reject-words": IMAGE}
+        )
+    )
+    for page in (late, request(client, request_id)):
+        assert list(page.faults()) == []
+        assert not page.find("img", src="x")
+        assert TURNED not in page.text
+    assert SCRIPT in late.text
 
 
 def test_only_web_addresses_become_links() -> None:

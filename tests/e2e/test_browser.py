@@ -14,9 +14,9 @@ from playwright.sync_api import (
 
 from approvals import services
 from approvals.core.lifecycle import Choice
-from tests.approvals.scenes import DELETE, DEPLOY, entries, manager, opened, row
+from tests.approvals.scenes import DELETE, DEPLOY, MIGRATE, entries, manager, opened, row
 from tests.browser import Complaints
-from tests.e2e.desk import marked, opened_page, request_link, same_page
+from tests.e2e.desk import PASSWORD, marked, opened_page, request_link, same_page
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_channels")]
 
@@ -145,16 +145,146 @@ def test_a_refresh_that_overtakes_the_answer_to_a_vote_takes_nothing_away(
     assert complaints.sentences == []
 
 
+def test_a_request_is_decided_by_the_keyboard_alone(desk: tuple[Page, Complaints]) -> None:
+    page, complaints = desk
+    first = opened(DEPLOY)
+    second = opened(MIGRATE)
+    page.locator(request_link(first)).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Deploy to production").wait_for()
+    comment = page.get_by_label("Comment (optional)")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if comment.evaluate("field => field === document.activeElement"):
+            break
+    page.keyboard.type("Checked with the team")
+    page.keyboard.press("Tab")
+    page.keyboard.type("production")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    notice = page.locator("#notices .notice")
+    expect(notice).to_contain_text("Approved. The operation may run now.")
+    expect(notice).to_be_focused()
+    assert row(first).status == "approved"
+    # Where to go from here is the first link after what became of it.
+    following = page.locator("a[data-key=n]")
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if following.evaluate("link => link === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Db migrate to staging").wait_for()
+    page.get_by_label("Needs a review first").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Not what was agreed")).to_be_checked()
+    page.get_by_role("button", name="Reject").press("Enter")
+    expect(page.locator("#notices")).to_contain_text("Rejected.")
+    assert row(second).rejection_reason == "Not what was agreed"
+    assert complaints.sentences == []
+
+
+def test_a_second_browser_sees_the_outcome_and_loses_nothing_typed(
+    desk: tuple[Page, Complaints], browser: Browser, site: str
+) -> None:
+    page, complaints = desk
+    services.create_approver(
+        "otto", email="otto@example.com", groups=["release-managers"], password=PASSWORD
+    )
+    request_id = opened(DEPLOY)
+    page.locator(request_link(request_id)).click()
+    context = browser.new_context()
+    other, others = opened_page(context, site, "otto")
+    other.goto(f"{site}/approvals/{request_id}/")
+    late = context.new_page()
+    late.route("**/events", lambda route: route.abort())
+    late.goto(other.url)
+    for screen in (other, late):
+        marked(screen)
+        screen.get_by_label("Wrong time").check()
+        screen.get_by_label("In your own words").fill("Not on a Friday")
+        screen.get_by_label("type “production”").fill("produc")
+    page.get_by_label("type “production”").fill("production")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("#notices")).to_contain_text("Approved.")
+    # One sees it without a reload, the other presses before it could.
+    expect(other.locator(".decision")).to_contain_text("by maria")
+    for word in ("Wrong time", "Not on a Friday", "produc"):
+        expect(other.locator("#notices")).to_contain_text(word)
+    late.get_by_role("button", name="Reject").click()
+    expect(late.locator("#notices")).to_contain_text("already approved by maria")
+    for word in ("What you had written", "Wrong time", "Not on a Friday"):
+        expect(late.locator("#notices")).to_contain_text(word)
+    expect(late.locator(".aftermath")).to_contain_text("reads the decision there")
+    assert same_page(other)
+    assert same_page(late)
+    assert row(request_id).approved_by == "maria"
+    assert [*complaints.sentences, *others.sentences] == []
+    context.close()
+
+
+def test_a_critical_request_without_its_name_is_refused_in_place(
+    desk: tuple[Page, Complaints],
+) -> None:
+    page, complaints = desk
+    request_id = opened(DELETE)
+    page.locator(request_link(request_id)).click()
+    marked(page)
+    page.get_by_label("Comment (optional)").fill("Checked")
+    page.get_by_label("Wrong time").check()
+    typed = page.get_by_label("type “production”")
+    typed.fill("staging")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator(".verdict-approve .errorlist")).to_contain_text("Type “production”")
+    expect(typed).to_be_focused()
+    expect(typed).to_have_value("staging")
+    # What came back with the refusal survives what others do meanwhile.
+    page.get_by_label("Too risky as it is").check()
+    services.cast_vote(request_id, actor=manager("otto"), choice=Choice.APPROVE, comment="Fine")
+    expect(page.locator(".votes")).to_contain_text("otto")
+    expect(page.get_by_label("Comment (optional)")).to_have_value("Checked")
+    expect(typed).to_have_value("staging")
+    expect(page.get_by_label("Too risky as it is")).to_be_checked()
+    typed.fill("production")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("#notices")).to_contain_text("Approved.")
+    assert same_page(page)
+    ours = [text for text in complaints.sentences if "Failed to load resource" not in text]
+    assert ours == []
+
+
+def test_on_a_phone_the_decision_is_one_press_away_and_hides_nothing(
+    browser: Browser, site: str, maria: str
+) -> None:
+    request_id = opened(DEPLOY, action={"executor": "command", "argv": ["deploy"] * 300})
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page, complaints = opened_page(context, site, maria)
+    page.goto(f"{site}/approvals/{request_id}/")
+    bar = page.get_by_role("navigation", name="Decide")
+    expect(bar).to_be_in_viewport(ratio=1)
+    bar.get_by_role("link", name="Reject…").click()
+    expect(page.get_by_role("button", name="Reject")).to_be_in_viewport(ratio=1)
+    expect(bar).not_to_be_in_viewport()
+    page.get_by_label("Wrong time").check()
+    page.get_by_role("button", name="Reject").click()
+    expect(page.locator("#notices")).to_contain_text("Rejected.")
+    expect(page.locator(".decision")).to_be_in_viewport()
+    assert row(request_id).rejection_reason == "Wrong time"
+    assert complaints.sentences == []
+    context.close()
+
+
 def test_a_session_that_ended_keeps_what_was_typed(desk: tuple[Page, Complaints]) -> None:
     page, _ = desk
     request_id = opened(DEPLOY)
     page.locator(request_link(request_id)).click()
     reason = page.get_by_label("In your own words")
     reason.fill("Not on a Friday")
+    page.get_by_label("Wrong time").check()
     page.context.clear_cookies()
     page.get_by_role("button", name="Reject").click()
     expect(page.locator("#notices")).to_contain_text("What you typed is still here")
     expect(reason).to_have_value("Not on a Friday")
+    expect(page.get_by_label("Wrong time")).to_be_checked()
     assert row(request_id).status == "pending"
 
 

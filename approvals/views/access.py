@@ -5,7 +5,8 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django_htmx.middleware import HtmxDetails
@@ -26,16 +27,30 @@ View = Callable[Concatenate[PageRequest, P], HttpResponse]
 
 
 def signed_in(view: View[P]) -> View[P]:
-    """Ask for a login first, and let nobody keep what they were shown."""
+    """Ask for a login first, and let nobody keep what they were shown.
+
+    What somebody wrote into a form before their session ended is given back with the question.
+    """
+    asked = login_required(view)
 
     @wraps(view)
     def page(request: PageRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        response = view(request, *args, **kwargs)
+        if not request.user.is_authenticated and (typed := _typed(request.POST)):
+            told = {"typed": typed, "next": request.path}
+            response = render(request, "approvals/signed_out.html", told, status=403)
+        else:
+            response = asked(request, *args, **kwargs)
         # The same address answers a page or its live part.
         patch_vary_headers(response, ["HX-Request"])
         return response
 
-    return never_cache(login_required(page))
+    return never_cache(page)
+
+
+def _typed(sent: QueryDict) -> str:
+    """What a person chose and wrote, each on a line of its own."""
+    given = (sent.getlist(name) for name in sent if name != "csrfmiddlewaretoken")
+    return "\n".join(filter(None, (text.strip() for texts in given for text in texts)))
 
 
 def actor_of(request: HttpRequest) -> Actor:

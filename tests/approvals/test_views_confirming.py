@@ -122,6 +122,17 @@ def test_a_late_form_says_who_was_first_and_keeps_all_that_was_typed(maria: Clie
     assert (status, "already rejected" in page.text) == (409, True)
 
 
+def test_a_session_that_ended_gives_back_what_was_typed() -> None:
+    request_id = opened(DEPLOY)
+    status, page = posted(Client(), request_id, "reject", preset="Wrong time", words="<b>Friday")
+    assert (status, row(request_id).status) == (403, "pending")
+    assert "You are not logged in any more" in page.text
+    assert "Wrong time <b>Friday" in page.text
+    login = f"/accounts/login/?next=/approvals/{request_id}/reject/"
+    assert login in page.links()
+    assert list(page.faults()) == []
+
+
 def test_somebody_who_may_not_decide_any_more_keeps_words_and_preset() -> None:
     request_id, dora = opened(DEPLOY), manager("dora")
     client = signed_in(dora)

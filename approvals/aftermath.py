@@ -41,6 +41,10 @@ def steps(
     status = status_at(row, now)
     if status is Status.PENDING:
         return []
+    if status is Status.SUPERSEDED:
+        # A run is told of the request that took this one's place, never of this one.
+        replaced = Step(Mark.NEVER, "Another request took its place; this one decides nothing.")
+        return [*_channels(deliveries), replaced, *_run(row, log)]
     told = [*_channels(deliveries), *_handing_over(row, log, deliveries)]
     return [*told, *outcome(row, log, now)]
 

@@ -136,6 +136,15 @@ def test_a_rejected_an_expired_and_a_withdrawn_operation_does_not_run() -> None:
         assert "has not begun yet" not in text
 
 
+def test_a_superseded_request_says_that_it_decides_nothing() -> None:
+    old, new = asked_by_run(uuid4()), asked_by_run(uuid4())
+    services.supersede_request(old, reason="The payload changed.", successor_id=new)
+    page = seen(old)
+    assert "Another request took its place; this one decides nothing." in page.text
+    assert "The workflow is told of the decision" not in page.text
+    assert f"/approvals/{new}/" in page.links()
+
+
 def test_of_an_agent_elsewhere_only_what_is_known_is_told() -> None:
     run_id = uuid4()
     # Whoever asks by API may name any workflow; what that does is no news of this request.

@@ -144,7 +144,7 @@ def test_a_vote_without_the_forms_token_is_refused() -> None:
 
 def test_nobody_votes_without_a_login() -> None:
     request_id = opened(DEPLOY)
-    answer = Client().post(f"/approvals/{request_id}/approve/", TYPED)
+    answer = Client().post(f"/approvals/{request_id}/approve/")
     assert answer["Location"].startswith("/accounts/login/")
     assert row(request_id).status == "pending"
 

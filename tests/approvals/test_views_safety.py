@@ -1,6 +1,7 @@
 """Hostile text stays text, and no page breaks the strict policy."""
 
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from django.test import Client
@@ -21,7 +22,7 @@ MARKDOWN = "[click](javascript:alert(1)) **bold** {{ 7|add:7 }} {% now 'Y' %}"
 TURNED = "\u202e"
 
 
-def hostile() -> object:
+def hostile() -> UUID:
     """A request of which every text was written by somebody with bad intentions."""
     task = {
         "operation": f"delete{SCRIPT}",

@@ -1,6 +1,7 @@
 """Deciding in a real browser, on a real web server, with and without JavaScript."""
 
 import re
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import (
@@ -13,6 +14,7 @@ from playwright.sync_api import (
 )
 
 from approvals import services
+from approvals.core.events import EventName
 from approvals.core.lifecycle import Choice
 from tests.approvals.scenes import DELETE, DEPLOY, MIGRATE, entries, manager, opened, row
 from tests.browser import Complaints
@@ -220,6 +222,28 @@ def test_a_second_browser_sees_the_outcome_and_loses_nothing_typed(
     assert row(request_id).approved_by == "maria"
     assert [*complaints.sentences, *others.sentences] == []
     context.close()
+
+
+def test_what_happens_next_is_followed_until_the_run_ends(desk: tuple[Page, Complaints]) -> None:
+    page, complaints = desk
+    run_id = uuid4()
+    named = {"workflow_id": str(run_id), "thread_id": str(run_id), "interrupt_id": "i-1"}
+    request_id = opened(MIGRATE, action={"executor": "command", "argv": ["migrate"]}, **named)
+    page.locator(request_link(request_id)).click()
+    page.get_by_role("button", name="Approve").click()
+    following = page.locator(".aftermath")
+    expect(following).to_contain_text("The operation has not begun yet.")
+    marked(page)
+    services.record_event(request_id, EventName.EXECUTION_STARTED, {"attempt": 1})
+    expect(following).to_contain_text("The operation is being carried out.")
+    ended = {"attempt": 1, "status": "succeeded", "summary": "Exited with 0"}
+    services.record_event(request_id, EventName.EXECUTION_FINISHED, ended)
+    expect(following).to_contain_text("The operation succeeded.")
+    # The run's own end is news of its own stream.
+    services.record_run_event(run_id, EventName.RUN_ENDED, {"status": "completed"})
+    expect(following).to_contain_text("The run has ended: completed.")
+    assert same_page(page)
+    assert complaints.sentences == []
 
 
 def test_a_critical_request_without_its_name_is_refused_in_place(

@@ -90,6 +90,12 @@ class Run(Owed):
                 condition=Q(ended_at__isnull=False, purged_at=None),
                 name="idx_run_unpurged",
             ),
+            # As the admin lists them, and what people look for there.
+            models.Index(fields=["-created_at"], name="idx_run_created"),
+            models.Index(fields=["requested_by", "-created_at"], name="idx_run_requested_by"),
+            models.Index(
+                fields=["pr_number"], condition=Q(pr_number__isnull=False), name="idx_run_pull"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -143,7 +149,12 @@ class Execution(models.Model):
     data = models.JSONField(default=dict, blank=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["run", "position"], name="idx_execution_run")]
+        indexes: ClassVar = [
+            models.Index(fields=["run", "position"], name="idx_execution_run"),
+            # As the admin lists them.
+            models.Index(fields=["-started_at"], name="idx_execution_started"),
+            models.Index(fields=["status", "-started_at"], name="idx_execution_status"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.key}: {self.status}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
 
@@ -121,6 +122,13 @@ class ApprovalRequest(models.Model):
                 fields=["expires_at"],
                 condition=Q(status=Status.PENDING),
                 name="idx_pending_expiry",
+            ),
+            # What people look for in the admin beside identifiers.
+            models.Index(fields=["requested_by", "-created_at"], name="idx_requested_by"),
+            models.Index(
+                fields=["pr_number"],
+                condition=Q(pr_number__isnull=False),
+                name="idx_request_pull",
             ),
         ]
 
@@ -264,6 +272,10 @@ class AuditEntry(models.Model):
         verbose_name_plural = "audit entries"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["stream", "number"], name="one_entry_a_number")
+        ]
+        indexes: ClassVar = [
+            # Rows come in the order of time, so that a few kilobytes tell where a day lies.
+            BrinIndex(fields=["at"], name="idx_audit_at")
         ]
 
     def __str__(self) -> str:

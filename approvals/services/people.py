@@ -11,6 +11,7 @@ from django.db import transaction
 from approvals import audit, outbox
 from approvals.actors import able, token_digest
 from approvals.audit import Fact
+from approvals.core import intake
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Via
 from approvals.core.roles import Ability, may_make_token, may_say_who_decides
@@ -19,6 +20,7 @@ from approvals.models import ApiToken, ApproverProfile, ClockTimestamp
 
 # Whoever may run commands on the gateway's machines; nobody else calls without an actor.
 COMMAND_LINE = Actor(name="command line", via=Via.COMMAND, key="command line")
+MAX_REASON = 4000
 
 
 def account_stream(user_id: int) -> UUID:
@@ -108,8 +110,10 @@ def create_token(username: str, *, scope: str, label: str = "", actor: Actor = C
     return token
 
 
-def revoke_token(token_id: int, *, actor: Actor) -> None:
-    """End a token at once; its owner or an operator may. Raises NotAllowed."""
+def revoke_token(token_id: int, *, actor: Actor, reason: str = "") -> None:
+    """End a token at once; its owner or an operator may. Raises InvalidInput and NotAllowed."""
+    if (fault := intake.text_fault(reason, MAX_REASON)) is not None:
+        raise InvalidInput("reason", f"The reason {fault}.")
     with transaction.atomic():
         token = ApiToken.objects.select_for_update().filter(pk=token_id, revoked_at=None).first()
         if token is None or not (
@@ -117,7 +121,8 @@ def revoke_token(token_id: int, *, actor: Actor) -> None:
         ):
             raise NotAllowed("Only its owner or an operator may revoke a live token.")
         ApiToken.objects.filter(pk=token_id).update(revoked_at=ClockTimestamp())
-        _record(token.user_id, EventName.TOKEN_REVOKED, actor, {"token": token_id})
+        data = {"token": token_id, **({"reason": reason} if reason else {})}
+        _record(token.user_id, EventName.TOKEN_REVOKED, actor, data)
 
 
 def _record(user_id: int, name: EventName, actor: Actor, data: Mapping[str, Any]) -> None:

@@ -1,21 +1,35 @@
 """What channels still have to be told, for whoever has to find out why one was not."""
 
+from collections.abc import Iterable, Sequence
+
 from django.contrib import admin
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
 
-from approvals import services
-from approvals.admin.access import ReadOnlyAdmin, RowAdmin, shown
+from approvals import outbox, services
+from approvals.actors import able as actor_able
+from approvals.admin import cells, search
+from approvals.admin.access import RowAdmin, able
+from approvals.admin.cells import age, shown
+from approvals.admin.concerns import Concern, Urgency, concern
+from approvals.admin.filters import OneOf, known
+from approvals.admin.history import History, history_of
+from approvals.admin.lists import Offer, ReadOnlyAdmin
 from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor
+from approvals.core.risk import Risk
+from approvals.core.roles import Ability
 from approvals.models import ChannelPause, Delivery, Heartbeat
 from approvals.selectors.request import delivery_state
-from approvals.wording import plain
 
-_REQUEST, _REFERENCE, _LAST_ERROR = shown("request"), shown("reference"), shown("last_error")
+_REFERENCE, _LAST_ERROR = shown("reference"), shown("last_error")
+_SHORT_ERROR = shown("last_error", most=120)
+# One word for people and filters; the state is called "stopped" where code compares it.
+_WORDS = {"stopped": "given up"}
 
 
-class StateFilter(admin.SimpleListFilter):
+class StateFilter(OneOf):
     """Deliveries by how they stand."""
 
     title = "state"
@@ -30,20 +44,25 @@ class StateFilter(admin.SimpleListFilter):
             ("told", "told"),
         ]
 
-    def queryset(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        queryset: QuerySet[Delivery],
-    ) -> QuerySet[Delivery]:
-        """The deliveries in the chosen state; the same rule as `delivery_state`."""
-        open_rows = Q(gave_up_at=None, done__lt=F("wanted"))
-        by_state = {
-            "stopped": Q(gave_up_at__isnull=False),
+    @staticmethod
+    def conditions() -> dict[str, Q]:
+        """The same rule as `delivery_state`; what is given up is untold, as its index says."""
+        untold = Q(done__lt=F("wanted"))
+        open_rows = untold & Q(gave_up_at=None)
+        return {
+            "stopped": untold & Q(gave_up_at__isnull=False),
             "failing": open_rows & Q(attempts__gt=0),
             "owed": open_rows & Q(attempts=0),
             "told": Q(gave_up_at=None, done__gte=F("wanted")),
         }
-        return queryset.filter(by_state.get(self.value() or "", Q()))
+
+
+def _channels() -> Iterable[str]:
+    return outbox.channels()
+
+
+def _risks() -> Iterable[str]:
+    return [str(risk) for risk in Risk]
 
 
 @admin.register(Delivery)
@@ -51,48 +70,144 @@ class DeliveryAdmin(ReadOnlyAdmin):
     """One channel's news of one request."""
 
     list_display = (
-        _REQUEST,
+        "request_page",
         "channel",
-        "state",
+        "shown_state",
         "attempts",
-        "not_before",
-        _REFERENCE,
-        "short_error",
+        "next_attempt",
+        _SHORT_ERROR,
+        "risk",
+        "run",
+        "outside",
+        age("delivered_at", "told"),
     )
-    list_filter = (StateFilter, "channel")
+    list_display_links = ("channel",)
+    list_filter = (
+        StateFilter,
+        known("channel", "channel", _channels),
+        known("request__risk_level", "risk", _risks),
+    )
     list_select_related = ("request",)
-    search_fields = ("=request__linear_issue_id", "=reference", "=request__workflow_id")
-    search_help_text = "A Linear identifier, what the channel calls it, or a workflow."
+    list_deferred = (
+        *("memory", "url"),
+        *("request__task", "request__action", "request__matches", "request__policy"),
+    )
+    search_fields = ("pk",)
+    search_help_text = (
+        "A request's id, its Linear identifier, workflow or pull request, who asked, or the"
+        " delivery's number."
+    )
     ordering = ("-id",)
     actions = ("retry",)
-    fields = (
-        _REQUEST,
-        "channel",
-        "state",
-        ("wanted", "done", "told"),
-        "attempts",
-        ("not_before", "lease_until", "gave_up_at", "delivered_at"),
-        _LAST_ERROR,
-        (_REFERENCE, "url"),
-        "memory",
+    fieldsets = (
+        (None, {"fields": (("request_page", "run"), ("channel", "shown_state"), "attempts")}),
+        ("Last error", {"fields": (_LAST_ERROR,)}),
+        (
+            "When",
+            {
+                "fields": (
+                    ("next_attempt", "not_before"),
+                    ("delivered_at", "gave_up_at"),
+                    "lease_until",
+                )
+            },
+        ),
+        (
+            "What it knows",
+            {"fields": (("wanted", "done", "told"), (_REFERENCE, "address"), "folded_memory")},
+        ),
     )
-    readonly_fields = ("state", _REQUEST, _LAST_ERROR, _REFERENCE)
+    readonly_fields = (
+        "request_page",
+        "run",
+        "shown_state",
+        "next_attempt",
+        "address",
+        "folded_memory",
+        _LAST_ERROR,
+        _REFERENCE,
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        """Deliveries with their requests."""
+        rows: QuerySet[Delivery] = super().get_queryset(request)
+        return rows.select_related("request")
+
+    def meant(self, term: str) -> Q:
+        """A delivery by its number, or the deliveries of the requests that are meant."""
+        number = search.as_number(term)
+        return Q(request__in=search.request_ids(term)) | (Q() if number is None else Q(pk=number))
+
+    def may_take(self, request: HttpRequest, action: str) -> bool:  # noqa: ARG002
+        """Operators retry."""
+        return able(request, Ability.RETRY_DELIVERY)
+
+    def offers(self, row: Delivery, actor: Actor) -> Sequence[Offer]:
+        """Another attempt, for operators, while the channel has not been told."""
+        if row.done >= row.wanted or not actor_able(actor, Ability.RETRY_DELIVERY):
+            return ()
+        return (Offer("retry", "Try again now"),)
+
+    def history(self, row: Delivery) -> History:
+        """What of the request's history is about this channel."""
+        about = Q(name__startswith="delivery.", data__channel=row.channel)
+        return history_of(row.request_id, f"What happened with {row.channel}", about)
+
+    def concerns(self) -> Sequence[Concern]:
+        """Those that nobody tries any more."""
+        rows = Delivery.objects.filter(StateFilter.conditions()["stopped"])
+        words = ("delivery given up", "deliveries given up")
+        return (concern(Urgency.UNTOLD, Delivery, rows, words, "state=stopped"),)
+
+    @admin.display(description="request")
+    def request_page(self, row: Delivery) -> SafeString | str:
+        """The way to the request."""
+        return cells.request_link(row.request)
+
+    @admin.display(description="run")
+    def run(self, row: Delivery) -> SafeString | str:
+        """The way to the run that asked."""
+        return cells.run_link(row.request)
+
+    @admin.display(description="risk")
+    def risk(self, row: Delivery) -> SafeString:
+        """The request's risk."""
+        return cells.risk(row.request.risk_level)
 
     @admin.display(description="state")
-    def state(self, row: Delivery) -> str:
+    def shown_state(self, row: Delivery) -> SafeString:
         """How the delivery stands."""
-        return delivery_state(row)
+        found = delivery_state(row)
+        return cells.state(_WORDS.get(found, found))
 
-    @admin.display(description="last error")
-    def short_error(self, row: Delivery) -> str:
-        """The beginning of the last error."""
-        text = plain(row.last_error)
-        return text if len(text) <= 120 else f"{text[:119]}…"
+    @admin.display(description="next attempt")
+    def next_attempt(self, row: Delivery) -> SafeString | str:
+        """When it is tried, where it still is."""
+        if delivery_state(row) not in {"owed", "failing"}:
+            return cells.NOTHING
+        return "due" if row.not_before <= row.now else cells.moment(row.not_before, row.now)  # type: ignore[attr-defined]
+
+    @admin.display(description="Linear, pull request")
+    def outside(self, row: Delivery) -> SafeString | str:
+        """The ways to Linear and the pull request."""
+        return cells.links(row.request)
+
+    @admin.display(description="address")
+    def address(self, row: Delivery) -> SafeString | str:
+        """Where people see what the channel was told."""
+        return cells.outside(row.url, row.url)
+
+    @admin.display(description="memory")
+    def folded_memory(self, row: Delivery) -> SafeString:
+        """What the channel keeps about the request."""
+        return cells.folded(row.memory)
 
     @admin.action(description="Try the chosen deliveries again now")
     def retry(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
         """Owe the channel another look."""
-        return act_with_reason(self, request, queryset, Verb("retry", "Try again now", _retry))
+        meaning = "The channel is shown the request as it is now; nothing is told twice."
+        verb = Verb("retry", "Try again now", _retry, meaning=meaning)
+        return act_with_reason(self, request, queryset, verb)
 
 
 @admin.register(ChannelPause)
@@ -100,13 +215,15 @@ class ChannelPauseAdmin(ReadOnlyAdmin):
     """Channels that asked for silence."""
 
     list_display = ("channel", "until_at")
+    ordering = ("channel",)
 
 
 @admin.register(Heartbeat)
 class HeartbeatAdmin(ReadOnlyAdmin):
     """When background processes were last seen."""
 
-    list_display = ("name", "seen_at")
+    list_display = ("name", "seen_at", age("seen_at", "seen"))
+    ordering = ("name",)
 
 
 def _retry(row: Delivery, actor: Actor, reason: str) -> str:

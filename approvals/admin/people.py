@@ -7,26 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import UserCreationForm
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
 
+from approvals.admin import cells
 from approvals.admin.access import RowAdmin, able, actor_of
+from approvals.admin.account_forms import AccountChangeForm, NewAccountForm
+from approvals.admin.cells import shown
+from approvals.admin.filters import OneOf
+from approvals.admin.history import history_of
 from approvals.core.roles import Ability
 from approvals.models import ApproverProfile
-from approvals.services.people import record_account
+from approvals.services.people import account_stream, record_account
+
+_EMAIL, _FULL_NAME = shown("user__email", "email"), shown("user__get_full_name", "name")
 
 if TYPE_CHECKING:
     ProfileRows = admin.StackedInline[Any, Any]
     AccountAdmin = UserAdmin[User]
-    AccountForm = UserCreationForm[User]
 else:
     ProfileRows = admin.StackedInline
     AccountAdmin = UserAdmin
-    AccountForm = UserCreationForm
 
 # What an operator may edit of an account that holds no rights. Not the email address: whoever
 # reads its mail can have the password reset.
@@ -80,7 +85,21 @@ class _BySuperusers(_ForOperators):
 
 
 class _Recorded(RowAdmin):
-    """Whatever is saved leaves an entry in the account's stream, in the same transaction."""
+    """Whatever is saved leaves an entry in the account's stream, in the same transaction.
+
+    Its page shows that stream.
+    """
+
+    change_form_template = "admin/record.html"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The form, with what the audit log says of the account."""
+        row = kwargs.get("obj")
+        if row is not None:
+            context["history"] = history_of(account_stream(_account_id(row)), "What happened")
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Log an addition twice: for Django's history, and in the audit log."""
@@ -93,8 +112,11 @@ class _Recorded(RowAdmin):
         return super().log_change(request, obj, message)
 
     def _record(self, request: HttpRequest, obj: User | ApproverProfile, message: Any) -> None:
-        user_id = obj.pk if isinstance(obj, User) else obj.user_id
-        record_account(user_id, actor=actor_of(request), changed=_changed(message))
+        record_account(_account_id(obj), actor=actor_of(request), changed=_changed(message))
+
+
+def _account_id(row: User | ApproverProfile) -> int:
+    return row.pk if isinstance(row, User) else row.user_id
 
 
 class ApproverProfileInline(_BySuperusers, ProfileRows):
@@ -103,25 +125,6 @@ class ApproverProfileInline(_BySuperusers, ProfileRows):
     model = ApproverProfile
     can_delete = False
     verbose_name_plural = "Linear"
-
-
-class NewAccountForm(AccountForm):
-    """An account without a password: nobody who makes one for others is to know it."""
-
-    password1 = None  # type: ignore[assignment]
-    password2 = None  # type: ignore[assignment]
-
-    def set_password_and_save(
-        self,
-        user: User,
-        password_field_name: str = "",  # noqa: ARG002
-        commit: bool = True,
-    ) -> User:
-        """Save the account so that nobody can log in to it yet."""
-        user.set_unusable_password()
-        if commit:
-            user.save()
-        return user
 
 
 admin.site.unregister([User, Group])
@@ -137,6 +140,7 @@ class PersonAdmin(_ForOperators, _Recorded, AccountAdmin):
 
     inlines = (ApproverProfileInline,)
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
+    form = AccountChangeForm
     add_form = NewAccountForm
     add_form_template = None
     add_fieldsets = (
@@ -221,21 +225,51 @@ class GroupAdmin(_BySuperusers, RowAdmin):
         return False
 
 
+class LinkedFilter(OneOf):
+    """Profiles with and without a Linear user."""
+
+    title = "Linear"
+    parameter_name = "linear"
+
+    def lookups(self, request: HttpRequest, model_admin: RowAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Both in words."""
+        return [("linked", "linked"), ("missing", "not linked")]
+
+    @staticmethod
+    def conditions() -> dict[str, Q]:
+        """Whether there is one."""
+        return {"linked": ~Q(linear_user_id=""), "missing": Q(linear_user_id="")}
+
+
 @admin.register(ApproverProfile)
 class ApproverProfileAdmin(_BySuperusers, _Recorded):
     """Who an account is in Linear."""
 
-    list_display = ("user", "linear_user_id")
+    list_display = ("user", _FULL_NAME, _EMAIL, "belongs_to", "account", "linear_user_id")
+    list_filter = (LinkedFilter, "user__is_active", "user__groups")
     list_select_related = ("user",)
-    search_fields = ("user__username", "user__email", "=linear_user_id")
+    search_fields = ("user__username", "user__email", "user__last_name", "linear_user_id__exact")
+    search_help_text = "A name, an email address, or the whole id of a Linear user."
+    show_full_result_count = False
+    list_per_page = 50
     autocomplete_fields = ("user",)
     ordering = ("user__username",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApproverProfile]:
-        """Profiles with their accounts."""
+        """Profiles with their accounts and those accounts' groups."""
         rows: QuerySet[ApproverProfile] = super().get_queryset(request).select_related("user")
-        return rows
+        return rows.prefetch_related("user__groups")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:  # noqa: ARG002
         """A link is changed for its account, never handed on to another."""
         return [] if obj is None else ["user"]
+
+    @admin.display(description="groups")
+    def belongs_to(self, row: ApproverProfile) -> str:
+        """The groups that policies know the person by."""
+        return ", ".join(sorted(group.name for group in row.user.groups.all())) or cells.NOTHING
+
+    @admin.display(description="account")
+    def account(self, row: ApproverProfile) -> SafeString:
+        """Whether the account is switched on."""
+        return cells.state("live" if row.user.is_active else "switched off")

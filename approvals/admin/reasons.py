@@ -11,7 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from approvals.admin.access import RowAdmin, actor_of, chosen_ids
+from approvals.admin.access import RowAdmin, actor_of
+from approvals.admin.lists import chosen_ids
 from approvals.core.lifecycle import Actor
 from approvals.errors import Refusal
 from approvals.wording import plain
@@ -29,13 +30,14 @@ class ReasonForm(forms.Form):
 class Verb:
     """An action: what it is called, and the call itself, which returns what came of it.
 
-    `call` takes the row, the actor and the reason, and raises Refusal.
+    `call` takes the row, the actor and the reason, and raises Refusal. `meaning` says what follows.
     """
 
     action: str
     title: str
     call: Callable[[Any, Actor, str], str]
     reason_required: bool = True
+    meaning: str = ""
 
 
 def act_with_reason(

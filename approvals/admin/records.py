@@ -1,74 +1,276 @@
 """What was said and done, for reading only."""
 
+import json
+from collections.abc import Iterable, Mapping
+
 from django.contrib import admin
-from django.utils.html import format_html
+from django.contrib.admin.utils import flatten
+from django.db.models import Max, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
 from approvals import wording
-from approvals.admin.access import ReadOnlyAdmin, shown
+from approvals.admin import cells, search
+from approvals.admin.cells import age, shown
+from approvals.admin.filters import known
+from approvals.admin.history import History, history_of
+from approvals.admin.lists import ReadOnlyAdmin
+from approvals.core.events import LINEAR, EventName, Hearing
+from approvals.core.lifecycle import Via
+from approvals.core.risk import Risk
+from approvals.masking import masked
 from approvals.models import AuditEntry, InboundWebhook, Vote
+from approvals.services.people import account_stream
 
-_ACTOR, _REQUEST, _COMMENT = shown("actor"), shown("request"), shown("comment")
-_REASON, _BODY, _DELIVERY_ID = shown("reason"), shown("body"), shown("delivery_id")
+_ACTOR, _COMMENT, _REASON = shown("actor"), shown("comment"), shown("reason")
+_SHORT_COMMENT, _SHORT_REASON = shown("comment", most=120), shown("reason", most=120)
+_DELIVERY_ID = shown("delivery_id", "delivery id")
+# Entries of so many numbers back are looked through for an actor's name, which has no index.
+LATEST_ENTRIES = 100_000
+# `linear_history` is what was read back because no webhook told it.
+SOURCES = (LINEAR, f"{LINEAR}_history")
+
+
+def _events() -> Iterable[str]:
+    return [str(name) for name in EventName]
+
+
+def _ways() -> Iterable[str]:
+    return [str(via) for via in Via]
+
+
+def _risks() -> Iterable[str]:
+    return [str(risk) for risk in Risk]
+
+
+def _sources() -> Iterable[str]:
+    return SOURCES
+
+
+def _outcomes() -> Iterable[str]:
+    return [str(hearing) for hearing in Hearing]
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     """The log over all streams, the newest first."""
 
-    list_display = ("at", "name", _ACTOR, "via", "words", "stream", "number")
-    list_filter = ("name", "via")
-    search_fields = ("=stream", "=actor")
-    search_help_text = "A request's or run's whole id, or an actor's name."
+    list_display = ("at", age("at", "ago"), "name", _ACTOR, "via", "words", "stream_page", "number")
+    list_filter = (
+        known("name", "event", _events),
+        known("via", "via", _ways),
+        ("at", admin.DateFieldListFilter),
+    )
+    search_fields = ("pk",)
+    search_help_text = (
+        "A request's or run's id, a Linear identifier, a workflow, a pull request, an account, or"
+        f" an actor's name among the latest {LATEST_ENTRIES:,} entries."
+    )
     ordering = ("-id",)
-    date_hierarchy = "at"
-
-    fields = readonly_fields = (
-        "at",
-        "name",
-        _ACTOR,
-        "actor_key",
-        "via",
+    list_deferred = ("digest",)
+    fields = (
+        ("at", "name"),
+        (_ACTOR, "via", "actor_key"),
         "words",
+        "quote",
         "shown_data",
-        "stream",
-        "number",
+        ("stream_page", "stream", "number"),
         "digest",
     )
+    readonly_fields = flatten(fields)
+
+    def meant(self, term: str) -> Q:
+        """The entries of a stream, of the requests that are meant, of an account or of an actor."""
+        streams = {*search.request_ids(term), *map(account_stream, search.accounts_meant(term))}
+        if (identifier := search.as_uuid(term)) is not None:
+            return Q(stream__in=streams | {identifier})
+        newest = AuditEntry.objects.aggregate(newest=Max("pk"))["newest"] or 0
+        return Q(stream__in=streams) | Q(actor=term, pk__gt=newest - LATEST_ENTRIES)
+
+    def history(self, row: AuditEntry) -> History:
+        """Everything in the same stream."""
+        return history_of(row.stream, "The whole stream")
 
     @admin.display(description="what happened")
     def words(self, row: AuditEntry) -> str:
         """The entry in words."""
         return wording.plain(wording.told(row.name, row.data).phrase)
 
+    @admin.display(description="in whose words")
+    def quote(self, row: AuditEntry) -> str:
+        """What the actor said with it."""
+        return wording.told(row.name, row.data).quote or cells.NOTHING
+
     @admin.display(description="data")
     def shown_data(self, row: AuditEntry) -> SafeString:
         """Everything that was kept with the entry."""
-        return format_html('<pre class="hitl-json">{}</pre>', wording.readable_json(row.data))
+        return cells.folded(row.data)
+
+    @admin.display(description="request or run")
+    def stream_page(self, row: AuditEntry) -> SafeString | str:
+        """The way to what the stream is about, as far as the event's name tells."""
+        kind, short = row.name.partition(".")[0], str(row.stream)[:8]
+        if kind in {"approver", "token"} or row.name == EventName.NOT_REQUIRED:
+            return short
+        if kind == "execution":
+            # In the request's stream, or in the run's where no request was needed.
+            return cells.link(f"?q={row.stream}", short)
+        try:
+            name = "admin:agents_run_change" if kind == "run" else "request"
+            return cells.link(reverse(name, args=[row.stream]), short)
+        except NoReverseMatch:
+            return short
 
 
 @admin.register(Vote)
 class VoteAdmin(ReadOnlyAdmin):
     """People's votes."""
 
-    list_display = (_REQUEST, "user", "choice", "via", "cast_at", _COMMENT)
-    list_filter = ("choice", "via")
+    list_display = (
+        "request_page",
+        "user",
+        "shown_choice",
+        "risk",
+        "via",
+        age("cast_at", "cast"),
+        _SHORT_COMMENT,
+        "outside",
+    )
+    list_display_links = ("user",)
+    list_filter = (
+        "choice",
+        known("via", "via", _ways),
+        known("request__risk_level", "risk", _risks),
+    )
     list_select_related = ("request", "user")
-    search_fields = ("=user__username", "=request__linear_issue_id")
-    search_help_text = "A person's name or a Linear identifier."
+    list_deferred = ("request__task", "request__action", "request__matches", "request__policy")
+    search_fields = ("pk",)
+    search_help_text = (
+        "A person's name, a request's id, its Linear identifier, workflow or pull request."
+    )
     ordering = ("-id",)
-    fields = readonly_fields = list_display
+    fields = (
+        ("request_page", "risk", "outside"),
+        ("user", "shown_choice"),
+        ("via", "cast_at"),
+        _COMMENT,
+    )
+    readonly_fields = flatten(fields)
+
+    def meant(self, term: str) -> Q:
+        """The votes of a person, or on the requests that are meant."""
+        people = search.accounts_meant(term)
+        return Q(user__in=people) | Q(request__in=search.request_ids(term))
+
+    def history(self, row: Vote) -> History:
+        """What of the request's history is about votes."""
+        return history_of(row.request_id, "Votes on this request", Q(name__startswith="vote."))
+
+    @admin.display(description="request")
+    def request_page(self, row: Vote) -> SafeString | str:
+        """The way to the request."""
+        return cells.request_link(row.request)
+
+    @admin.display(description="choice")
+    def shown_choice(self, row: Vote) -> SafeString:
+        """Approve or reject."""
+        return cells.status({"approve": "approved", "reject": "rejected"}[row.choice])
+
+    @admin.display(description="risk")
+    def risk(self, row: Vote) -> SafeString:
+        """The request's risk."""
+        return cells.risk(row.request.risk_level)
+
+    @admin.display(description="Linear, pull request")
+    def outside(self, row: Vote) -> SafeString | str:
+        """The ways to Linear and the pull request."""
+        return cells.links(row.request)
 
 
 @admin.register(InboundWebhook)
 class InboundWebhookAdmin(ReadOnlyAdmin):
     """Verified messages from outside, and what became of them."""
 
-    list_display = ("received_at", "source", "outcome", _REASON, _REQUEST, _DELIVERY_ID)
-    list_filter = ("source", "outcome")
+    list_display = (
+        "received_at",
+        age("received_at", "ago"),
+        "source",
+        "shown_outcome",
+        _SHORT_REASON,
+        "request_page",
+        "outside",
+        _DELIVERY_ID,
+    )
+    list_filter = (
+        known("source", "source", _sources),
+        known("outcome", "outcome", _outcomes),
+        ("received_at", admin.DateFieldListFilter),
+    )
     list_select_related = ("request",)
-    search_fields = ("=delivery_id", "=request__linear_issue_id")
-    search_help_text = "A delivery id or a Linear identifier."
+    list_deferred = (
+        *("body", "body_digest"),
+        *("request__task", "request__action", "request__matches", "request__policy"),
+    )
+    search_fields = ("pk",)
+    search_help_text = (
+        "A delivery id, a request's id, its Linear identifier, workflow or pull request."
+    )
     ordering = ("-id",)
-    date_hierarchy = "received_at"
-    fields = readonly_fields = (*list_display, _BODY)
+    fields = (
+        ("source", "shown_outcome"),
+        _REASON,
+        ("request_page", "run", "outside"),
+        ("received_at", "happened_at", _DELIVERY_ID),
+        "shown_body",
+        "body_digest",
+    )
+    readonly_fields = flatten(fields)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InboundWebhook]:
+        """Webhooks with their requests."""
+        rows: QuerySet[InboundWebhook] = super().get_queryset(request)
+        return rows.select_related("request")
+
+    def meant(self, term: str) -> Q:
+        """A webhook by its delivery id, or those about the requests that are meant."""
+        found = Q(source__in=SOURCES, delivery_id=term)
+        return found | Q(request__in=search.request_ids(term))
+
+    def history(self, row: InboundWebhook) -> History | None:
+        """What happened to the request it is about."""
+        if row.request_id is None:
+            return None
+        return history_of(row.request_id, "What happened to the request")
+
+    @admin.display(description="outcome")
+    def shown_outcome(self, row: InboundWebhook) -> SafeString:
+        """What became of it."""
+        return cells.state(row.outcome or "not applied")
+
+    @admin.display(description="request")
+    def request_page(self, row: InboundWebhook) -> SafeString | str:
+        """The way to the request."""
+        return cells.request_link(row.request)
+
+    @admin.display(description="run")
+    def run(self, row: InboundWebhook) -> SafeString | str:
+        """The way to the run that asked."""
+        return cells.NOTHING if row.request is None else cells.run_link(row.request)
+
+    @admin.display(description="Linear, pull request")
+    def outside(self, row: InboundWebhook) -> SafeString | str:
+        """The ways to Linear and the pull request."""
+        return cells.NOTHING if row.request is None else cells.links(row.request)
+
+    @admin.display(description="body")
+    def shown_body(self, row: InboundWebhook) -> SafeString | str:
+        """What was sent, as JSON for people; what is gone says so."""
+        if not row.body:
+            return "Purged: bodies are kept for as long as HITL_RETENTION_DAYS says."
+        try:
+            value = json.loads(row.body)
+        except ValueError:
+            # A long body was cut where it was kept.
+            return cells.folded_text(row.body)
+        return cells.folded(masked(value) if isinstance(value, Mapping) else value)

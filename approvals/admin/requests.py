@@ -1,61 +1,63 @@
 """Approval requests: read here, decided and cancelled by the same verbs as anywhere."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import masking, services, wording
-from approvals.admin.access import ReadOnlyAdmin, ReadOnlyInline, ShownValues, shown
+from approvals.admin import cells, search
+from approvals.admin.access import RowAdmin, able
+from approvals.admin.beside import DeliveryInline, VoteInline, WebhookInline
+from approvals.admin.cells import age, shown
+from approvals.admin.concerns import Concern, Urgency, concern
+from approvals.admin.filters import OneOf, newest
+from approvals.admin.history import History, history_of
+from approvals.admin.lists import Offer, ReadOnlyAdmin
 from approvals.admin.reasons import Verb, act_with_reason
-from approvals.core.lifecycle import Actor, Choice
-from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Vote
-from approvals.selectors.request import delivery_state, status_at, timeline
+from approvals.core.lifecycle import Actor, Choice, Status
+from approvals.core.roles import Ability
+from approvals.models import ApprovalRequest, ClockTimestamp
+from approvals.selectors.request import may_cancel, status_at, why_not
 
-_COMMENT, _REFERENCE, _LAST_ERROR = shown("comment"), shown("reference"), shown("last_error")
 _OPERATION, _ENVIRONMENT = shown("operation"), shown("environment")
 _AGENT, _ASKED_BY = shown("agent_name", "agent"), shown("requested_by", "asked by")
+_SHORT_ASKED_BY = shown("requested_by", "asked by", most=40)
 _DECIDED_BY, _REASON = shown("decided_by"), shown("decision_reason")
 _WORKFLOW, _THREAD = shown("workflow_id", "workflow"), shown("thread_id", "thread")
 _CHECKPOINT = shown("checkpoint_id", "checkpoint")
-_REPOSITORY, _PULL = shown("github_repo", "repository"), shown("pr_url", "pull request")
 
 
-class VoteInline(ReadOnlyInline):
-    """Who voted what."""
+class TimeFilter(OneOf):
+    """Pending requests by how much of their time is left."""
 
-    model = Vote
-    fields = readonly_fields = ("user", "choice", _COMMENT, "via", "cast_at")
+    title = "time left"
+    parameter_name = "left"
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Vote]:
-        """Votes with their people, in one query."""
-        rows: QuerySet[Vote] = super().get_queryset(request).select_related("user")
-        return rows.order_by("cast_at")
+    def lookups(self, request: HttpRequest, model_admin: RowAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
+        """The choices in words."""
+        return [
+            ("half", "less than half"),
+            ("hour", "less than an hour"),
+            ("none", "none: expires at the next sweep"),
+        ]
 
-
-class DeliveryInline(ReadOnlyInline):
-    """What each channel has been told."""
-
-    model = Delivery
-    fields = readonly_fields = (
-        "channel",
-        "state",
-        "attempts",
-        _REFERENCE,
-        _LAST_ERROR,
-        "delivered_at",
-    )
-    show_change_link = True
-    ordering = ("channel",)
-
-    @admin.display(description="state")
-    def state(self, row: Delivery) -> str:
-        """How the delivery stands."""
-        return delivery_state(row)
+    @staticmethod
+    def conditions() -> dict[str, Q]:
+        """What each means by the database's clock."""
+        now, pending = ClockTimestamp(), Q(status=Status.PENDING)
+        whole = F("expires_at") - F("created_at")
+        half = ExpressionWrapper(whole / 2, output_field=DurationField())
+        alive = pending & Q(expires_at__gt=now)
+        return {
+            "half": alive & Q(expires_at__lte=now + half),
+            "hour": alive & Q(expires_at__lte=now + timedelta(hours=1)),
+            "none": pending & Q(expires_at__lte=now),
+        }
 
 
 @admin.register(ApprovalRequest)
@@ -64,36 +66,46 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     list_display = (
         "headline",
-        "risk_level",
+        "shown_risk",
         "shown_status",
+        "time_left",
         _AGENT,
-        _ASKED_BY,
-        "created_at",
-        "expires_at",
+        _SHORT_ASKED_BY,
+        age("created_at", "opened"),
         _DECIDED_BY,
-        "linear_issue_id",
+        "outside",
+        "run",
+        "page",
     )
     list_filter = (
         "status",
+        TimeFilter,
         "risk_level",
-        ("agent_name", ShownValues),
-        ("environment", ShownValues),
+        newest("agent_name", "agent"),
+        newest("environment", "environment"),
+        ("created_at", admin.DateFieldListFilter),
     )
-    search_fields = ("=linear_issue_id", "=workflow_id", "=thread_id", "=pr_url", "=requested_by")
+    list_deferred = ("task", "action", "matches", "policy", "decision_reason")
+    search_fields = ("pk",)
     search_help_text = (
         "A request's id, its Linear identifier, workflow, thread or pull request, or who asked."
     )
-    date_hierarchy = "created_at"
+    sortable_by = ("created_at",)
     ordering = ("-created_at", "-id")
     actions = ("approve", "reject", "cancel")
-    inlines = (VoteInline, DeliveryInline)
+    inlines = (VoteInline, DeliveryInline, WebhookInline)
     readonly_fields = (
+        "shown_risk",
         "shown_status",
+        "time_left",
         "exact_action",
         "masked_task",
         "why",
         "frozen_policy",
         "page",
+        "run",
+        "issue",
+        "pull",
         "replaced_by",
         _OPERATION,
         _ENVIRONMENT,
@@ -104,16 +116,14 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         _WORKFLOW,
         _THREAD,
         _CHECKPOINT,
-        _REPOSITORY,
-        _PULL,
     )
     fieldsets = (
         (
             None,
             {
                 "fields": (
-                    "page",
-                    ("shown_status", "risk_level"),
+                    ("page", "run"),
+                    ("shown_status", "shown_risk", "time_left"),
                     (_OPERATION, _ENVIRONMENT),
                     (_AGENT, _ASKED_BY, "opened_by"),
                     ("created_at", "expires_at"),
@@ -127,53 +137,63 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         ("Why, and who decides", {"fields": ("why", "frozen_policy", "eligible")}),
         (
             "Where it belongs",
-            {
-                "fields": (
-                    (_WORKFLOW, _THREAD, _CHECKPOINT),
-                    ("linear_issue_id", "linear_issue_url"),
-                    (_REPOSITORY, "pr_number", _PULL),
-                )
-            },
+            {"fields": (("issue", "pull"), (_WORKFLOW, _THREAD, _CHECKPOINT))},
         ),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApprovalRequest]:
-        """Requests with the database's clock, which says what is overdue."""
+        """Requests with the accounts that asked."""
         rows: QuerySet[ApprovalRequest] = super().get_queryset(request)
-        return rows.select_related("opened_by").annotate(now=ClockTimestamp())
+        return rows.select_related("opened_by")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[ApprovalRequest], search_term: str
-    ) -> tuple[QuerySet[ApprovalRequest], bool]:
-        """An id finds its request; anything else is compared with the other identifiers."""
-        try:
-            return queryset.filter(pk=UUID(search_term.strip())), False
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
+    def meant(self, term: str) -> Q:
+        """Requests by any of their identifiers."""
+        return search.requests_meant(term)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The request's page, with the audit timeline below it."""
-        row = self.get_object(request, object_id)
-        context = {
-            "subtitle": None if row is None else wording.plain(row),
-            "timeline": _timeline(object_id),
-            "offered_actions": [("approve", "Approve"), ("reject", "Reject"), ("cancel", "Cancel")],
-            **(extra_context or {}),
-        }
-        return super().change_view(request, object_id, form_url, context)
+    def may_take(self, request: HttpRequest, action: str) -> bool:
+        """Who decides, each request's policy says; whoever may decide none is offered no vote."""
+        if action == "cancel":
+            return able(request, Ability.CANCEL_OWN) or able(request, Ability.CANCEL_ANY)
+        return able(request, Ability.DECIDE)
 
-    @admin.display(description="status", ordering="status")
-    def shown_status(self, row: ApprovalRequest) -> str:
+    def offers(self, row: ApprovalRequest, actor: Actor) -> Sequence[Offer]:
+        """What the verbs would let whoever looks do now."""
+        offers = []
+        if why_not(row, actor) is None:
+            offers += [Offer("approve", "Approve"), Offer("reject", "Reject")]
+        if may_cancel(row, actor, row.now):  # type: ignore[attr-defined]  # annotated
+            offers.append(Offer("cancel", "Cancel"))
+        return offers
+
+    def history(self, row: ApprovalRequest) -> History:
+        """The request's stream."""
+        return history_of(row.pk, "Audit timeline")
+
+    def concerns(self) -> Sequence[Concern]:
+        """Those that may expire before anybody looks."""
+        rows = ApprovalRequest.objects.filter(TimeFilter.conditions()["half"])
+        words = ("request past half of its time", "requests past half of their time")
+        return (concern(Urgency.SOON, ApprovalRequest, rows, words, "left=half"),)
+
+    @admin.display(description="status")
+    def shown_status(self, row: ApprovalRequest) -> SafeString:
         """The status people should see."""
-        return status_at(row, row.now)  # type: ignore[attr-defined]  # annotated above
+        return cells.status(status_at(row, row.now))  # type: ignore[attr-defined]  # annotated
 
-    @admin.display(description="request", ordering="operation")
+    @admin.display(description="risk")
+    def shown_risk(self, row: ApprovalRequest) -> SafeString:
+        """The risk by shape, colour and word."""
+        return cells.risk(row.risk_level)
+
+    @admin.display(description="time left")
+    def time_left(self, row: ApprovalRequest) -> SafeString | str:
+        """How long it can still be decided."""
+        now = row.now  # type: ignore[attr-defined]  # annotated
+        if status_at(row, now) is not Status.PENDING:
+            return cells.NOTHING
+        return cells.moment(row.expires_at, now)
+
+    @admin.display(description="request")
     def headline(self, row: ApprovalRequest) -> str:
         """The operation in words."""
         return wording.headline(row.title)
@@ -181,36 +201,54 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     @admin.display(description="replaced by")
     def replaced_by(self, row: ApprovalRequest) -> SafeString | str:
         """The way to the request that superseded this one."""
-        if row.superseded_by_id is None:
-            return "-"
-        return format_html('<a href="/approvals/{0}/">{0}</a>', row.superseded_by_id)
+        return cells.request_link(None, row.superseded_by_id)
 
     @admin.display(description="page")
     def page(self, row: ApprovalRequest) -> SafeString:
         """The way to the request's page."""
-        return format_html('<a href="/approvals/{}/">Open in the queue</a>', row.pk)
+        return cells.link(f"/approvals/{row.pk}/", "Open in the queue")
+
+    @admin.display(description="run")
+    def run(self, row: ApprovalRequest) -> SafeString | str:
+        """The way to the run that asked."""
+        return cells.run_link(row)
+
+    @admin.display(description="Linear issue")
+    def issue(self, row: ApprovalRequest) -> SafeString | str:
+        """The way to the Linear issue."""
+        return cells.issue_link(row)
+
+    @admin.display(description="pull request")
+    def pull(self, row: ApprovalRequest) -> SafeString | str:
+        """The way to the pull request."""
+        return cells.pull_link(row)
+
+    @admin.display(description="Linear, pull request")
+    def outside(self, row: ApprovalRequest) -> SafeString | str:
+        """The ways to both."""
+        return cells.links(row)
 
     @admin.display(description="action")
     def exact_action(self, row: ApprovalRequest) -> SafeString | str:
         """The frozen action, secrets masked."""
         if row.action is None:
             return "The workflow itself carries this out."
-        return _json(masking.masked_action(row.task, row.action))
+        return cells.folded(masking.masked_action(row.task, row.action))
 
     @admin.display(description="task")
     def masked_task(self, row: ApprovalRequest) -> SafeString:
         """The task, secrets masked."""
-        return _json(masking.masked(row.task))
+        return cells.folded(masking.masked(row.task))
 
     @admin.display(description="matched rules")
     def why(self, row: ApprovalRequest) -> SafeString:
         """Which rules matched, and why."""
-        return _json(row.matches)
+        return cells.folded(row.matches)
 
     @admin.display(description="policy")
     def frozen_policy(self, row: ApprovalRequest) -> SafeString:
         """The policy as it was when the request opened."""
-        return _json(row.policy)
+        return cells.folded(row.policy)
 
     @admin.action(description="Approve the chosen requests")
     def approve(
@@ -234,18 +272,6 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     ) -> HttpResponse | None:
         """Withdraw."""
         return act_with_reason(self, request, queryset, Verb("cancel", "Cancel", _cancel))
-
-
-def _json(value: Any) -> SafeString:
-    return format_html('<pre class="hitl-json">{}</pre>', wording.readable_json(value))
-
-
-def _timeline(object_id: str) -> list[tuple[Any, wording.Told]]:
-    try:
-        stream = UUID(object_id)
-    except ValueError:
-        return []
-    return [(entry, wording.told(entry.name, entry.data)) for entry in timeline(stream)]
 
 
 def _voting(choice: Choice) -> Any:

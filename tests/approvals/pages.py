@@ -6,7 +6,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from approvals.core.lifecycle import Actor
 
@@ -98,3 +100,11 @@ def signed_in(actor: Actor, *, staff: bool = False, superuser: bool = False) -> 
 def page_of(client: Client, request_id: object) -> Page:
     """A request's page."""
     return read(client.get(f"/approvals/{request_id}/"))
+
+
+def cost(client: Client, address: str) -> int:
+    """How many queries a page needs; what Django keeps in the process is read before."""
+    client.get(address)
+    with CaptureQueriesContext(connection) as counted:
+        assert client.get(address).status_code == 200
+    return len(counted)

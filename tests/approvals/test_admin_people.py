@@ -120,6 +120,11 @@ def test_a_revoked_token_opens_nothing_any_more(operator: Client) -> None:
     answer = operator.post(TOKENS, {**chosen, "confirmed": "1", "reason": "Lost"}, follow=True)
     assert "revoked." in read(answer).text
     assert find_token(token) is None
+    entry = told(account("maria"))[-1]
+    assert (entry.name, entry.actor, entry.data["reason"]) == ("token.revoked", "olga", "Lost")
+    page = read(operator.get(f"{TOKENS}{key}/change/"))
+    assert "Lost" in page.text
+    assert not page.find("input", name="action")
     again = operator.post(TOKENS, {**chosen, "confirmed": "1", "reason": "Twice"}, follow=True)
     assert "may revoke a live token" in read(again).text
 
@@ -338,6 +343,29 @@ def test_a_superuser_links_people_to_linear_and_the_log_tells_it(superuser: Clie
     assert ApproverProfile.objects.get().user == account()
     links = [(e.actor, e.via, e.data["linear_user_id"]) for e in told(account())]
     assert links == [("root", "admin", LINEAR), ("root", "admin", "u-2")]
+
+
+def test_nothing_of_a_password_is_shown_to_anybody(superuser: Client, operator: Client) -> None:
+    person("maria")
+    maria = account()
+    maria.set_password(PASSWORD)
+    maria.save()
+    salt, digest = maria.password.split("$")[2:]
+    for client in (superuser, operator):
+        html = client.get(f"{PEOPLE}{maria.pk}/change/").content.decode()
+        assert salt[:6] not in html
+        assert digest[:6] not in html
+
+
+def test_profiles_are_filtered_by_group_account_and_link(operator: Client) -> None:
+    linked("maria")
+    person("otto", "platform", is_active=False)
+    otto = ApproverProfile.objects.create(user=account("otto"))
+    group = Group.objects.get(name="platform").pk
+    queries = ({"linear": "missing"}, {"user__groups__id__exact": group})
+    for query in (*queries, {"user__is_active__exact": "0"}):
+        listed = operator.get(PROFILES, query).context["cl"].result_list
+        assert [row.pk for row in listed] == [otto.pk], query
 
 
 def test_two_accounts_cannot_be_the_same_linear_user(superuser: Client) -> None:

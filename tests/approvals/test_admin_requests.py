@@ -4,14 +4,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from approvals import services
 from approvals.core.lifecycle import Choice, Via
-from approvals.models import AuditEntry, Delivery, InboundWebhook, Vote
-from tests.approvals.pages import read, signed_in
+from approvals.models import AuditEntry, Delivery, Vote
+from tests.approvals.pages import cost, read, signed_in
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
@@ -119,17 +117,25 @@ def test_what_was_decided_meanwhile_is_said_and_the_rest_is_done() -> None:
     assert (row(gone).status, row(left).status) == ("rejected", "approved")
 
 
-def test_the_page_of_a_request_offers_the_actions_and_shows_everything_that_happened() -> None:
+def offered(client: Client, address: str) -> set[str]:
+    """The actions that a row's own page offers."""
+    page = read(client.get(address))
+    return {field.attributes["value"] for field in page.find("input", name="action")}
+
+
+def test_the_page_of_a_request_offers_what_one_may_do_and_shows_everything_that_happened() -> None:
     request_id = opened({**DEPLOY, "arguments": {"api_token": "hush-hush"}})
+    address = f"{REQUESTS}{request_id}/change/"
+    client = signed_in(person("maria", "release-managers", "operators"), staff=True)
+    assert offered(client, address) == {"approve", "reject", "cancel"}
+    assert offered(signed_in(person("olga", "operators"), staff=True), address) == {"cancel"}
+    assert offered(signed_in(person("vera"), staff=True), address) == set()
     services.cast_vote(request_id, actor=manager("otto"), choice=Choice.REJECT, comment="Too late")
-    client = signed_in(manager("maria"), staff=True)
-    page = read(client.get(f"{REQUESTS}{request_id}/change/"))
+    page = read(client.get(address))
+    assert offered(client, address) == set()
     for words in ("request.opened", "vote.cast", "request.rejected", "Too late", "linear"):
         assert words in page.text
     assert "hush-hush" not in page.text
-    assert {"approve", "reject", "cancel"} <= {
-        field.attributes["value"] for field in page.find("input", name="action")
-    }
     answer = client.post(REQUESTS, {"action": "cancel", "_selected_action": str(request_id)})
     assert read(answer).find("textarea", name="reason")
 
@@ -147,7 +153,7 @@ def test_an_overdue_request_reads_as_expired() -> None:
     request_id = opened(DEPLOY)
     pass_deadline(request_id)
     page = read(signed_in(manager("maria"), staff=True).get(REQUESTS))
-    assert "expired" in page.text.split("Filter")[0]
+    assert "Expired" in page.text.split("Filter")[0]
 
 
 def test_an_operator_has_a_delivery_tried_again_for_a_reason() -> None:
@@ -173,7 +179,7 @@ def test_the_state_filter_agrees_with_the_state_that_is_shown() -> None:
     rows = Delivery.objects.filter(request_id=request_id)
     rows.filter(channel="linear").update(done=5)
     rows.filter(channel="github").update(attempts=2)
-    rows.filter(channel="chat").update(gave_up_at=moment, done=5)
+    rows.filter(channel="chat").update(gave_up_at=moment, wanted=2)
     client = signed_in(person("olga", "operators"), staff=True)
     for state, channel in (("told", "linear"), ("failing", "github"), ("stopped", "chat")):
         page = read(client.get(f"{DELIVERIES}?state={state}"))
@@ -187,46 +193,6 @@ def test_an_id_that_is_none_is_a_bad_request() -> None:
     assert act(client, REQUESTS, "approve", "not-a-uuid").status_code == 400
 
 
-def filled(*numbers: int) -> None:
-    """One of everything that the admin lists for each number."""
-    for number in numbers:
-        request_id = opened(DELETE, requested_by=f"asker {number}")
-        services.cast_vote(request_id, actor=manager(f"m{number}"), choice=Choice.APPROVE)
-        InboundWebhook.objects.create(
-            source="linear",
-            delivery_id=str(number),
-            body_digest=str(number),
-            request_id=request_id,
-        )
-        services.create_token(f"m{number}", scope="decide")
-
-
-def cost(client: Client, address: str) -> int:
-    """How many queries a page needs; what Django keeps in the process is read before."""
-    client.get(address)
-    with CaptureQueriesContext(connection) as counted:
-        assert client.get(address).status_code == 200
-    return len(counted)
-
-
-def test_a_list_costs_the_same_queries_at_1_and_at_30_rows() -> None:
-    costs = {
-        "approvals/approvalrequest": 9,
-        "approvals/delivery": 6,
-        "approvals/auditentry": 9,
-        "approvals/vote": 6,
-        "approvals/inboundwebhook": 9,
-        "approvals/apitoken": 5,
-        "approvals/approverprofile": 6,
-        "auth/user": 7,
-    }
-    client = signed_in(person("root", "operators"), superuser=True)
-    filled(0)
-    assert {model: cost(client, f"/admin/{model}/") for model in costs} == costs
-    filled(*range(1, 30))
-    assert {model: cost(client, f"/admin/{model}/") for model in costs} == costs
-
-
 @pytest.mark.parametrize("votes", [1, 30])
 def test_a_request_costs_the_same_queries_however_much_happened(votes: int) -> None:
     request_id = opened(DEPLOY)
@@ -234,4 +200,4 @@ def test_a_request_costs_the_same_queries_however_much_happened(votes: int) -> N
         voter = User.objects.create(username=f"voter {number}")
         Vote.objects.create(request_id=request_id, user=voter, choice=Choice.APPROVE, via=Via.WEB)
     client = signed_in(person("root", "operators"), superuser=True)
-    assert cost(client, f"{REQUESTS}{request_id}/change/") == 8
+    assert cost(client, f"{REQUESTS}{request_id}/change/") == 11

@@ -1,0 +1,69 @@
+"""What stands beside a request on its page: votes, deliveries, and what was heard of it."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from approvals.admin import cells
+from approvals.admin.cells import shown
+from approvals.admin.lists import ReadOnlyInline
+from approvals.models import Delivery, InboundWebhook, Vote
+from approvals.selectors.request import delivery_state
+
+_COMMENT, _REFERENCE, _LAST_ERROR = shown("comment"), shown("reference"), shown("last_error")
+_DELIVERY_ID, _WHY = shown("delivery_id", "delivery id"), shown("reason")
+
+
+class VoteInline(ReadOnlyInline):
+    """Who voted what."""
+
+    model = Vote
+    fields = readonly_fields = ("user", "choice", _COMMENT, "via", "cast_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Vote]:
+        """Votes with their people, in one query."""
+        rows: QuerySet[Vote] = super().get_queryset(request).select_related("user")
+        return rows.order_by("cast_at")
+
+
+class DeliveryInline(ReadOnlyInline):
+    """What each channel has been told."""
+
+    model = Delivery
+    fields = readonly_fields = (
+        "channel",
+        "shown_state",
+        "attempts",
+        _REFERENCE,
+        _LAST_ERROR,
+        "delivered_at",
+    )
+    show_change_link = True
+    ordering = ("channel",)
+
+    @admin.display(description="state")
+    def shown_state(self, row: Delivery) -> SafeString:
+        """How the delivery stands."""
+        found = delivery_state(row)
+        return cells.state("given up" if found == "stopped" else found)
+
+
+class WebhookInline(ReadOnlyInline):
+    """What was heard about it."""
+
+    model = InboundWebhook
+    fields = readonly_fields = ("received_at", "source", "shown_outcome", _WHY, _DELIVERY_ID)
+    show_change_link = True
+    ordering = ("id",)
+    verbose_name_plural = "heard from outside"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InboundWebhook]:
+        """Webhooks without their bodies."""
+        rows: QuerySet[InboundWebhook] = super().get_queryset(request)
+        return rows.defer("body")
+
+    @admin.display(description="outcome")
+    def shown_outcome(self, row: InboundWebhook) -> SafeString:
+        """What became of it."""
+        return cells.state(row.outcome or "not applied")

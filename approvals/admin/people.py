@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.forms import CheckboxSelectMultiple, ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
@@ -158,7 +159,7 @@ class PersonAdmin(_ForOperators, _Recorded, AccountAdmin):
         ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
-    filter_horizontal = ("groups",)
+    filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -170,6 +171,13 @@ class PersonAdmin(_ForOperators, _Recorded, AccountAdmin):
         if isinstance(obj, User) and obj.is_superuser and not request.user.is_superuser:
             return False
         return able(request, Ability.MANAGE_PEOPLE)
+
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> "ModelMultipleChoiceField[Any] | None":
+        """Boxes to tick: there are few groups, and a screen reader can read them."""
+        kwargs.setdefault("widget", CheckboxSelectMultiple)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """What the page shows; nothing of a password to those who cannot set it."""
@@ -252,7 +260,6 @@ class ApproverProfileAdmin(_BySuperusers, _Recorded):
     search_help_text = "A name, an email address, or the whole id of a Linear user."
     show_full_result_count = False
     list_per_page = 50
-    autocomplete_fields = ("user",)
     ordering = ("user__username",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApproverProfile]:

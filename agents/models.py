@@ -91,8 +91,6 @@ class Run(Owed):
                 name="idx_run_unpurged",
             ),
             # As the admin lists them, and what people look for there.
-            models.Index(fields=["-created_at"], name="idx_run_created"),
-            models.Index(fields=["requested_by", "-created_at"], name="idx_run_requested_by"),
             models.Index(
                 fields=["pr_number"], condition=Q(pr_number__isnull=False), name="idx_run_pull"
             ),

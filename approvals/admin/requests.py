@@ -159,7 +159,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def offers(self, row: ApprovalRequest, actor: Actor) -> Sequence[Offer]:
         """What the verbs would let whoever looks do now."""
         offers = []
-        if why_not(row, actor) is None:
+        if why_not(row, actor, row.now) is None:  # type: ignore[attr-defined]  # annotated
             offers += [Offer("approve", "Approve"), Offer("reject", "Reject")]
         if may_cancel(row, actor, row.now):  # type: ignore[attr-defined]  # annotated
             offers.append(Offer("cancel", "Cancel"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -12,9 +13,12 @@ from approvals.core.lifecycle import Actor, Choice, Status
 from approvals.core.risk import Risk
 from approvals.errors import Refusal
 from approvals.forms import BatchForm
-from approvals.selectors.request import headings
+from approvals.selectors.request import requests_by_id
 from approvals.views.access import PageRequest, actor_of, signed_in
 from approvals.views.queue import queue_page
+
+if TYPE_CHECKING:
+    from approvals.models import ApprovalRequest
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def batch(request: PageRequest) -> HttpResponse:
     if not form.is_valid():
         return queue_page(request, actor, batch=form, status=422)
     choice, words = Choice(form.cleaned_data["choice"]), form.cleaned_data["words"]
-    known = headings(form.cleaned_data["request"])
+    known = requests_by_id(form.cleaned_data["request"])
     said = [
         _vote(request_id, known.get(request_id), actor, choice, words)
         for request_id in dict.fromkeys(form.cleaned_data["request"])
@@ -61,13 +65,12 @@ def batch(request: PageRequest) -> HttpResponse:
 
 
 def _vote(
-    request_id: UUID, heading: tuple[str, str] | None, actor: Actor, choice: Choice, words: str
+    request_id: UUID, row: "ApprovalRequest | None", actor: Actor, choice: Choice, words: str
 ) -> Said:
-    if heading is None:
+    if row is None:
         return Said(request_id, str(request_id), "There is no such request.", refused=True)
-    title, risk_level = heading
-    title = wording.headline(title)
-    if choice is Choice.APPROVE and risk_level == Risk.CRITICAL:
+    title = wording.heading(row.operation, row.environment, row.task)
+    if choice is Choice.APPROVE and row.risk_level == Risk.CRITICAL:
         sentence = "Critical requests are approved one at a time, on their own page."
         return Said(request_id, title, sentence, refused=True)
     try:

@@ -65,14 +65,14 @@ def no_channels(settings: Settings) -> Iterator[None]:
     outbox.channels.cache_clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests that look at pages."""
+    """One Chromium for all tests that look at pages; its event loop would be in others' way."""
     with chromium() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(
     browser: Browser,  # first, so that without one no server is started
     django_db_setup: None,

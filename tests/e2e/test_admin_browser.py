@@ -21,15 +21,11 @@ from approvals.models import (
     InboundWebhook,
     Vote,
 )
-from hitl_project.embedded import Postgres
 from tests.agents.rows import execution_row, run_row
 from tests.approvals.scenes import DELETE, DEPLOY, manager, opened
-from tests.browser import PATIENCE_MS, chromium
-from tests.e2e.desk import PASSWORD, opened_page, served
+from tests.e2e.desk import PASSWORD, opened_page
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]
-
-expect.set_options(timeout=PATIENCE_MS)
 LONG = "x" * 180
 # Read as a file: the package has no types, and more in it than is needed.
 AXE = files("axe_playwright_python") / "axe.min.js"
@@ -43,25 +39,6 @@ def no_workers(settings: Settings) -> Iterator[None]:
     outbox.channels.cache_clear()
     yield
     outbox.channels.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all of these tests."""
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def site(
-    browser: Browser,  # first, so that without one no server is started
-    django_db_setup: None,
-    postgres_server: Postgres,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[str]:
-    """The address of a real web server over the test database."""
-    with served(postgres_server, tmp_path_factory.mktemp("web")) as url:
-        yield url
 
 
 @pytest.fixture

@@ -1,52 +1,23 @@
 """Following and settling a run in a real browser, on a real web server."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group, User
-from django.db import connection
 from playwright.sync_api import Browser, Page, expect
 
 from agents import checkpoints
 from approvals import outbox, services
-from hitl_project.embedded import OWNER, Postgres
 from tests.agents import executors_of_tests as executors
 from tests.agents import scenes
 from tests.agents.worker import Worker
 from tests.approvals.scenes import entries
-from tests.browser import PATIENCE_MS, Complaints, chromium, log_in
-from tests.web_server import WebServer
+from tests.browser import Complaints, log_in
+from tests.e2e.desk import PASSWORD, opened_page
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PASSWORD = "a-long-password-of-olga"
-expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all of these tests."""
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def site(
-    browser: Browser,  # first, so that without one no server is started
-    django_db_setup: None,
-    postgres_server: Postgres,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[str]:
-    """The address of a real web server over the test database."""
-    log: Path = tmp_path_factory.mktemp("web") / "web.log"
-    settings = {"DJANGO_SETTINGS_MODULE": "tests.approvals.http.server_settings"}
-    url = postgres_server.url(OWNER, str(connection.settings_dict["NAME"]))
-    server = WebServer.start(url, log, **settings)
-    yield server.url
-    server.stop()
 
 
 @pytest.fixture
@@ -74,9 +45,7 @@ def worker(settings: Any) -> Iterator[Worker]:
 def desk(browser: Browser, site: str, worker: Worker) -> Iterator[tuple[Page, Complaints]]:
     """The queue as an operator sees it, and what the browser complains about."""
     context = browser.new_context()
-    page, complaints = context.new_page(), Complaints()
-    complaints.follow(page)
-    log_in(page, site, "olga", PASSWORD)
+    page, complaints = opened_page(context, site, "olga")
     yield page, complaints
     context.close()
 

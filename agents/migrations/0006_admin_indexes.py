@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents', '0004_retention'),
+        ('agents', '0005_runs_newest_first'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -19,14 +19,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='execution',
             index=models.Index(fields=['status', '-started_at'], name='idx_execution_status'),
-        ),
-        migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['-created_at'], name='idx_run_created'),
-        ),
-        migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['requested_by', '-created_at'], name='idx_run_requested_by'),
         ),
         migrations.AddIndex(
             model_name='run',

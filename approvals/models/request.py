@@ -219,11 +219,18 @@ class Vote(models.Model):
     comment = models.TextField(blank=True, default="")
     via = models.CharField(max_length=20)
     cast_at = models.DateTimeField(db_default=ClockTimestamp())
+    # From being shown the request's page to the vote; null where no page of ours was in between.
+    seconds_to_vote = models.FloatField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["request", "user"], name="one_vote_a_person")
+            models.UniqueConstraint(fields=["request", "user"], name="one_vote_a_person"),
+            models.CheckConstraint(
+                condition=Q(seconds_to_vote=None) | Q(seconds_to_vote__gte=0),
+                name="vote_follows_showing",
+            ),
         ]
+        indexes: ClassVar = [models.Index(fields=["-cast_at"], name="idx_cast_at")]
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.choice}"

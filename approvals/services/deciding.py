@@ -57,11 +57,13 @@ def cast_vote(
     choice: Choice,
     comment: str = "",
     detail: Mapping[str, Any] | None = None,
+    shown_at: datetime | None = None,
 ) -> Ballot:
     """Count one person's vote, which may decide the request.
 
-    `detail` is kept with the audit entry. Raises RequestNotFound, InvalidInput, AlreadyDecided
-    and NotAllowed; a refusal is recorded before it is raised.
+    `detail` is kept with the audit entry; `shown_at`, by the database's clock, is when the voter
+    was first shown the request. Raises RequestNotFound, InvalidInput, AlreadyDecided and
+    NotAllowed; a refusal is recorded before it is raised.
     """
     with trail.step("cast_vote", request_id=request_id, via=actor.via):
         if (fault := intake.text_fault(comment, MAX_COMMENT)) is not None:
@@ -73,7 +75,7 @@ def cast_vote(
             now = outbox.clock()
             outcome = lifecycle.decide(row.standing(), actor, choice, now)
             if isinstance(outcome, Accepted):
-                return _count(row, actor, choice, comment, outcome, now, detail or {})
+                return _count(row, actor, choice, comment, outcome, now, detail or {}, shown_at)
             refused = _refuse(row, actor, choice, outcome, now, detail or {})
         raise refused
 
@@ -190,13 +192,15 @@ def _count(
     outcome: Accepted,
     now: datetime,
     detail: Mapping[str, Any],
+    shown_at: datetime | None,
 ) -> Ballot:
     policy = row.frozen_policy
     if outcome.changed:
+        vote = {"choice": choice, "comment": comment, "via": actor.via, "cast_at": now}
         Vote.objects.update_or_create(
             request=row,
             user_id=cast("int", actor.user_id),
-            defaults={"choice": choice, "comment": comment, "via": actor.via, "cast_at": now},
+            defaults={**vote, "seconds_to_vote": _seconds(shown_at, now)},
         )
         data = {
             "choice": choice,
@@ -220,6 +224,11 @@ def _count(
     return Ballot(
         row.pk, row.workflow_id, outcome.status, outcome.approvals, policy.quorum, outcome.changed
     )
+
+
+def _seconds(shown_at: datetime | None, now: datetime) -> float | None:
+    # A clock that was set back in between gives no time less than none.
+    return None if shown_at is None else max((now - shown_at).total_seconds(), 0.0)
 
 
 def _refuse(

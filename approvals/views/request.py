@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from approvals.forms import ApproveForm, CancelForm, RejectForm, RetryForm
 from approvals.selectors import request as requests
 from approvals.selectors.next import next_for
 from approvals.timeline import Timeline
+from approvals.views import shown
 from approvals.views.access import PageRequest, actor_of, signed_in
 
 if TYPE_CHECKING:
@@ -92,11 +94,21 @@ def _vote(
     request: PageRequest, request_id: UUID, choice: Choice, form: forms.Form | None
 ) -> HttpResponse:
     def verb(actor: Actor, words: str) -> str:
+        shown_at = _first_shown(request, request_id, actor)
         return _outcome(
-            services.cast_vote(request_id, actor=actor, choice=choice, comment=words), choice
+            services.cast_vote(
+                request_id, actor=actor, choice=choice, comment=words, shown_at=shown_at
+            ),
+            choice,
         )
 
     return _act(request, request_id, choice, form, verb)
+
+
+def _first_shown(request: PageRequest, request_id: UUID, actor: Actor) -> datetime | None:
+    """When this page, which refreshes itself, was first shown to the person."""
+    carried = request.POST.get(shown.FIELD) or request.GET.get(shown.FIELD, "")
+    return shown.read(carried, request_id, actor)
 
 
 def _outcome(ballot: services.Ballot, choice: Choice) -> str:
@@ -160,6 +172,8 @@ def _page(
             notice = Notice(refused.sentence, refused=True, typed=_typed(form))
             status = 409 if over else 403
         _point_at_first_error(form)
+    shown_at = _first_shown(request, request_id, actor) or context["now"]
+    context["shown"] = shown.mark(request_id, actor, shown_at)
     live = request.htmx and not request.htmx.history_restore_request
     template = "approvals/_request.html" if live else "approvals/request.html"
     return render(request, template, {**context, "notice": notice}, status=status)

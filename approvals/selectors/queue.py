@@ -29,14 +29,14 @@ def list_requests(filters: Filters, *, cursor: str = "", limit: int = PAGE_SIZE)
     """Requests that fit the filters, newest first; InvalidInput for an unknown value."""
     rows = filtered(filters)
     if cursor:
-        created_at, request_id = _decoded(cursor)
+        created_at, request_id = decoded(cursor)
         rows = rows.filter(
             Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=request_id)
         )
     found = list(rows.order_by("-created_at", "-pk")[: limit + 1])
     more = len(found) > limit
     found = found[:limit]
-    return Page(found, _encoded(found[-1]) if more else "")
+    return Page(found, encoded(found[-1].created_at, found[-1].pk) if more else "")
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,15 @@ def list_decided(filters: Filters, limit: int = 25) -> Sequence[ApprovalRequest]
     return list(rows.order_by("-decided_at", "-pk")[:limit])
 
 
-def _encoded(row: ApprovalRequest) -> str:
-    return packed(row.created_at.isoformat(), row.pk)
+def encoded(at: datetime, request_id: UUID) -> str:
+    """The cursor of what follows a request, in an order by a time and the id."""
+    return packed(at.isoformat(), request_id)
 
 
-def _decoded(cursor: str) -> tuple[datetime, UUID]:
+def decoded(cursor: str) -> tuple[datetime, UUID]:
+    """The time and the id in a cursor; InvalidInput for one that `encoded` did not make."""
     try:
-        created_at, request_id = unpacked(cursor)
-        return moment(created_at), UUID(request_id)
+        at, request_id = unpacked(cursor)
+        return moment(at), UUID(request_id)
     except ValueError as error:
         raise InvalidInput("cursor", "The cursor is not one that this API gave out.") from error

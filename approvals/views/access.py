@@ -5,7 +5,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
@@ -23,7 +23,7 @@ class PageRequest(HttpRequest):
     htmx: HtmxDetails
 
 
-View = Callable[Concatenate[PageRequest, P], HttpResponse]
+View = Callable[Concatenate[PageRequest, P], HttpResponseBase]
 
 
 def signed_in(view: View[P]) -> View[P]:
@@ -34,7 +34,8 @@ def signed_in(view: View[P]) -> View[P]:
     asked = login_required(view)
 
     @wraps(view)
-    def page(request: PageRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def page(request: PageRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        response: HttpResponseBase
         if not request.user.is_authenticated and (typed := _typed(request.POST)):
             told = {"typed": typed, "next": request.path}
             response = render(request, "approvals/signed_out.html", told, status=403)

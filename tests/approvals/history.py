@@ -1,8 +1,13 @@
 """Many requests of long ago, put into the table as only its owner can."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
-from approvals import outbox
+from psycopg.types.json import Jsonb
+
+from approvals import outbox, search
+from approvals.core.lifecycle import Actor, Choice
+from approvals.models import ApprovalRequest
 from tests.approvals.scenes import unguarded
 
 FINAL = ("approved", "rejected", "expired", "cancelled", "superseded")
@@ -42,3 +47,55 @@ def fill(
     """Requests, one every 30 s, the last a day before `ago`; each was decided within its day."""
     given = (number, outbox.clock() - ago, list(agents), list(environments), list(statuses))
     unguarded("approval_requests", "request_opens_pending", _FILL, given)
+
+
+_PUT = """
+INSERT INTO approval_requests (
+    id, workflow_id, thread_id, checkpoint_id, interrupt_id, task, digest, operation, environment,
+    agent_name, requested_by, risk_level, matches, policy, eligible, status, created_at, expires_at,
+    decided_at, decided_by, decision_reason, pr_url, github_repo, idempotency_key,
+    idempotency_digest
+) VALUES (%s, 'w-1', 't-1', '', '', %s, '', %s, %s, %s, %s, %s, '[]', '{}', 1, %s, %s, %s, %s, %s,
+          %s, '', '', '', '')
+"""
+_VOTE = """
+INSERT INTO approvals_vote (request_id, user_id, choice, comment, via, cast_at, seconds_to_vote)
+VALUES (%s, %s, %s, '', 'web', %s, %s)
+"""
+
+
+def put(
+    status: str,
+    opened_at: datetime,
+    decided_at: datetime | None = None,
+    *,
+    operation: str = "deploy",
+    environment: str = "production",
+    agent: str = "cicd",
+    requested_by: str = "ines",
+    risk: str = "high",
+    decided_by: str = "grace",
+    reason: str = "",
+    arguments: dict[str, object] | None = None,
+) -> UUID:
+    """A request that was opened and decided at exactly these moments."""
+    request_id = uuid4()
+    task = Jsonb({"operation": operation, "arguments": arguments or {}})
+    facts = (request_id, task, operation, environment, agent, requested_by, risk, status)
+    ends = (opened_at, opened_at + timedelta(days=1), decided_at)
+    by = (decided_by, reason) if decided_at else ("", "")
+    unguarded("approval_requests", "request_opens_pending", _PUT, (*facts, *ends, *by))
+    search.add(ApprovalRequest.objects.get(pk=request_id))
+    return request_id
+
+
+def put_vote(
+    request_id: UUID,
+    voter: Actor,
+    cast_at: datetime,
+    choice: Choice = Choice.APPROVE,
+    seconds: float | None = None,
+) -> None:
+    """A vote that was cast at exactly this moment."""
+    given = (request_id, voter.user_id, choice, cast_at, seconds)
+    unguarded("approvals_vote", "vote_is_guarded", _VOTE, given)

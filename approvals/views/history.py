@@ -1,0 +1,89 @@
+"""The history: what was decided or ended, as pages and as one long CSV file."""
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from approvals import live, outbox, spreadsheet
+from approvals.errors import InvalidInput
+from approvals.history_form import HistoryFilters
+from approvals.selectors import history as requests
+from approvals.selectors.queue import PAGE_SIZE, Page
+from approvals.views.access import PageRequest, signed_in
+
+# Few enough that the largest tasks of a batch take little memory.
+CSV_BATCH = 200
+
+
+@require_safe
+@signed_in
+def history(request: PageRequest) -> HttpResponse:
+    """One page, the latest first; 422 where a filter or the cursor makes no sense."""
+    filters = HistoryFilters(request.GET)
+    cursor = request.GET.get("cursor", "")
+    query = request.GET.copy()
+    query.pop("cursor", None)
+    fault, page = "", None
+    if filters.is_valid():
+        try:
+            page = _reader(filters)(cursor)
+        except InvalidInput as refusal:
+            fault = str(refusal)
+    context = {
+        "now": outbox.clock(),
+        "filters": filters,
+        "filtered": any(filters.cleaned_data.values()),
+        "fault": fault,
+        "page": page,
+        "later": bool(cursor),
+        "query": query.urlencode(),
+        "seen": requests.suggestions(),
+    }
+    return render(request, "approvals/history.html", context, status=200 if page else 422)
+
+
+@require_safe
+@signed_in
+def history_csv(request: PageRequest) -> HttpResponseBase:
+    """Everything that fits the filters, line by line as it is read; 422 where one is wrong."""
+    filters = HistoryFilters(request.GET)
+    if not filters.is_valid():
+        faults = " ".join(str(error) for errors in filters.errors.values() for error in errors)
+        return HttpResponse(faults, status=422, content_type="text/plain; charset=utf-8")
+    name = f"history-{timezone.localdate():%Y-%m-%d}.csv"
+    return StreamingHttpResponse(
+        _lines(partial(_reader(filters), limit=CSV_BATCH)),
+        content_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            # A proxy that gathers the answer first would make people wait for nothing.
+            "X-Accel-Buffering": "no",
+        },
+    )
+
+
+def _reader(filters: HistoryFilters) -> Callable[..., Page]:
+    """Reads a page by its cursor."""
+    since, until = filters.between()
+    chosen = filters.chosen()
+
+    def read(cursor: str, limit: int = PAGE_SIZE) -> Page:
+        return requests.list_ended(chosen, since=since, until=until, cursor=cursor, limit=limit)
+
+    return read
+
+
+async def _lines(read: Callable[[str], Page]) -> AsyncIterator[str]:
+    """Batch by batch, so that no more than one is ever in memory and no connection waits for it."""
+    yield spreadsheet.header()
+    cursor = ""
+    while True:
+        page = await live.let_go(partial(read, cursor))
+        yield spreadsheet.lines(page.rows)
+        cursor = page.next_cursor
+        if not cursor:
+            return

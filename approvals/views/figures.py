@@ -1,0 +1,297 @@
+"""What insights show: for each figure its words, its numbers as a table, and how it is drawn."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from approvals import charts
+from approvals.charts import Series, Size
+from approvals.core.risk import Risk
+from approvals.preferences import Theme
+from approvals.selectors import insights
+from approvals.selectors.insights import Latency, Span, Window
+from approvals.wording import duration, headline, plain
+
+# More bars than that are no picture any more; the table has all rows.
+BARS = 10
+Draw: TypeAlias = Callable[[Theme, Size], str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A heading, a sentence on what the numbers mean, and the numbers: the first column names rows.
+
+    `gist` is what the picture says, for those who do not see it. The table of a wide figure stands
+    open beside the picture, any other is folded below it.
+    """
+
+    title: str
+    note: str
+    gist: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    draw: Draw
+    empty: str = ""
+    wide: bool = False
+
+
+class Reading:
+    """What the figures of a window need, each read once, and only when it is asked for."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+
+    @cached_property
+    def opened(self) -> insights.Opened:
+        """What was asked for."""
+        return insights.opened(self.window)
+
+    @cached_property
+    def ended(self) -> insights.Ended:
+        """How requests ended."""
+        return insights.ended(self.window)
+
+    @cached_property
+    def approvers(self) -> Sequence[insights.Approver]:
+        """Who voted."""
+        return insights.approvers(self.window)
+
+
+def volume(reading: Reading) -> Figure:
+    """Requests opened over time, by risk."""
+    opened, window = reading.opened, reading.window
+    daily = window.span is not Span.DAY
+    local = [start.astimezone(window.zone) for start in window.starts]
+    labels = [f"{at.day} {at:%b}" if daily else f"{at:%H:%M}" for at in local]
+    named = [f"{at:%a} {at.day} {at:%b}" if daily else f"{at:%a} {at:%H:%M}" for at in local]
+    risks = list(reversed(Risk))
+    series = [
+        Series(risk.capitalize(), risk, [bucket[risk] for bucket in opened.by_bucket])
+        for risk in risks
+    ]
+    totals = [sum(bucket.values()) for bucket in opened.by_bucket]
+    most = max(range(len(totals)), key=totals.__getitem__)
+    return Figure(
+        title="Requests opened",
+        note=f"By {'day' if daily else 'hour'} and risk.",
+        gist=f"{opened.total} in all, most of them on {named[most]}: {totals[most]}.",
+        head=("Day" if daily else "Hour", *(risk.capitalize() for risk in risks), "All"),
+        rows=[
+            (name, *(str(bucket[risk]) for risk in risks), str(total))
+            for name, bucket, total in zip(named, opened.by_bucket, totals, strict=True)
+        ],
+        draw=lambda theme, size: charts.columns(
+            "Requests opened", labels, series, theme=theme, size=size, stacked=True
+        ),
+        empty="" if opened.total else "Nothing was asked for in this time.",
+    )
+
+
+def outcomes(reading: Reading) -> Figure:
+    """How requests ended."""
+    ended = reading.ended
+    names = [status.capitalize() for status in ended.by_status]
+    counts = list(ended.by_status.values())
+    shares = [_share(count, ended.total) for count in counts]
+    words = [f"{count} ({share})" for count, share in zip(counts, shares, strict=True)]
+    return Figure(
+        title="Outcomes",
+        note="Of the requests that ended in this time, whenever they were opened.",
+        gist=", ".join(f"{name} {text}" for name, text in zip(names, words, strict=True)) + ".",
+        head=("Outcome", "Requests", "Share"),
+        rows=[
+            (name, str(count), share)
+            for name, count, share in zip(names, counts, shares, strict=True)
+        ],
+        draw=_one("Outcomes", names, "Requests", counts, words),
+        empty="" if ended.total else "Nothing was decided or ended in this time.",
+    )
+
+
+def hours(reading: Reading) -> Figure:
+    """When of the day agents ask and people decide."""
+    opened, ended = reading.opened.by_hour, reading.ended.by_hour
+    labels = [f"{hour:02}:00" for hour in range(24)]
+    series = [Series("Opened", "accent", opened), Series("Decided", "ink-soft", ended)]
+    busiest = max(range(24), key=opened.__getitem__)
+    return Figure(
+        title="Time of day",
+        note=f"When agents ask and when people approve or reject, in {_zone(reading.window)}.",
+        gist=f"Most are opened from {labels[busiest]}: {opened[busiest]}.",
+        head=("From", "Opened", "Decided"),
+        rows=[
+            (label, str(asked), str(decided))
+            for label, asked, decided in zip(labels, opened, ended, strict=True)
+        ],
+        draw=lambda theme, size: charts.columns(
+            "Time of day", labels, series, theme=theme, size=size, stacked=False
+        ),
+        empty="" if any([*opened, *ended]) else "Nothing was asked for or decided in this time.",
+    )
+
+
+def risks(reading: Reading) -> Figure:
+    """How long decisions take, by risk."""
+    rows = insights.latency_by_risk(reading.window)
+    return _latency(
+        "Time to a decision, by risk",
+        "From the opening until people approved or rejected: half of the decisions took no longer"
+        " than the median, 95 of 100 no longer than the 95th percentile.",
+        "Risk",
+        [(row.name.capitalize(), row) for row in rows],
+    )
+
+
+def agents(reading: Reading) -> Figure:
+    """How long decisions take, by agent."""
+    return _latency(
+        "Time to a decision, by agent",
+        f"The {insights.TOP} agents with the most decisions, at most.",
+        "Agent",
+        [(plain(row.name), row) for row in insights.latency_by_agent(reading.window)],
+    )
+
+
+def slowest(reading: Reading) -> Figure:
+    """The operations that wait longest for people."""
+    return _latency(
+        "Slowest operations",
+        f"The {insights.TOP} operations with the longest median time to a decision, at most.",
+        "Operation",
+        [(headline(row.name), row) for row in insights.slowest_operations(reading.window)],
+    )
+
+
+def rejected(reading: Reading) -> Figure:
+    """The operations that people say no to."""
+    rows = insights.most_rejected_operations(reading.window)
+    names = [headline(row.operation) for row in rows]
+    words = [
+        f"{row.rejected} of {row.decided} ({_share(row.rejected, row.decided)})" for row in rows
+    ]
+    return Figure(
+        title="Most rejected operations",
+        note="Rejections among the decisions of people; what expired is not counted.",
+        gist=_first(names, words),
+        head=("Operation", "Decided", "Rejected", "Share rejected"),
+        rows=[
+            (name, str(row.decided), str(row.rejected), _share(row.rejected, row.decided))
+            for name, row in zip(names, rows, strict=True)
+        ],
+        draw=_one("Most rejected operations", names, "Rejected", [r.rejected for r in rows], words),
+        empty="" if rows else "Nothing was rejected in this time.",
+    )
+
+
+def approvers(reading: Reading) -> Figure:
+    """How the votes are spread over people."""
+    rows = reading.approvers
+    names = [plain(row.name) for row in rows]
+    words = [f"{row.votes}, {_share(row.rejected, row.votes)} rejected" for row in rows]
+    return Figure(
+        title="Votes, by approver",
+        note="By whatever way they came; of a changed vote the last word counts.",
+        gist=_first(names, words),
+        head=("Approver", "Votes", "Approved", "Rejected", "Share rejected"),
+        rows=[
+            (
+                name,
+                str(row.votes),
+                str(row.approved),
+                str(row.rejected),
+                _share(row.rejected, row.votes),
+            )
+            for name, row in zip(names, rows, strict=True)
+        ],
+        draw=_one("Votes, by approver", names, "Votes", [row.votes for row in rows], words),
+        empty="" if rows else "Nobody voted in this time.",
+    )
+
+
+def care(reading: Reading) -> Figure:
+    """How long people look before they vote."""
+    timed = [
+        (row.median_seconds, row) for row in reading.approvers if row.median_seconds is not None
+    ]
+    timed.sort(key=lambda pair: (pair[0], pair[1].name))
+    names = [plain(row.name) for _, row in timed]
+    medians = [seconds for seconds, _ in timed]
+    # In seconds as far as that reads well: it is seconds that tell.
+    words = [f"{s:.0f} s" if 9.95 <= s < 600 else _seconds(s) for s in medians]
+    return Figure(
+        title="From opening the page to the vote",
+        note="Half of a person's votes came within this time of opening the request's page; only"
+        " votes by that page are timed. A median of a few seconds hints at rubber-stamping: at"
+        " votes for what nobody read. A page that lies open counts as read.",
+        gist=_first(names, words),
+        head=("Approver", "Timed votes", "Median"),
+        rows=[
+            (name, str(row.timed), text)
+            for name, (_, row), text in zip(names, timed, words, strict=True)
+        ],
+        draw=_one("From opening the page to the vote", names, "Median", medians, words),
+        empty="" if timed else "Nobody voted by a request's page in this time.",
+        wide=True,
+    )
+
+
+FIGURES: Mapping[str, Callable[[Reading], Figure]] = {
+    "volume": volume,
+    "outcomes": outcomes,
+    "risks": risks,
+    "hours": hours,
+    "agents": agents,
+    "slowest": slowest,
+    "rejected": rejected,
+    "approvers": approvers,
+    "care": care,
+}
+
+
+def _latency(title: str, note: str, kind: str, rows: Sequence[tuple[str, Latency]]) -> Figure:
+    names = [name for name, _ in rows]
+    halves = [row.p50_seconds for _, row in rows]
+    most = [row.p95_seconds for _, row in rows]
+    words = [_seconds(seconds) for seconds in halves]
+    series = [
+        Series("Median", "accent", halves, words),
+        Series("95th percentile", "ink-soft", most, [_seconds(seconds) for seconds in most]),
+    ]
+    return Figure(
+        title=title,
+        note=note,
+        gist=_first(names, words),
+        head=(kind, "Decisions", "Median", "95th percentile"),
+        rows=[
+            (name, str(row.number), _seconds(row.p50_seconds), _seconds(row.p95_seconds))
+            for name, row in rows
+        ],
+        draw=lambda theme, size: charts.bars(title, names, series, theme=theme, size=size),
+        empty="" if rows else "Nobody decided anything in this time.",
+    )
+
+
+def _one(
+    title: str, names: Sequence[str], kind: str, values: Sequence[float], words: Sequence[str]
+) -> Draw:
+    """Draws the first rows as bars of one kind."""
+    series = [Series(kind, "accent", values[:BARS], words[:BARS])]
+    return lambda theme, size: charts.bars(title, names[:BARS], series, theme=theme, size=size)
+
+
+def _first(names: Sequence[str], words: Sequence[str]) -> str:
+    return f"First {names[0]}: {words[0]}." if names else ""
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "0%"
+
+
+def _seconds(seconds: float) -> str:
+    """A duration, with tenths where they tell something."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else duration(round(seconds))
+
+
+def _zone(window: Window) -> str:
+    return window.zone.key.replace("_", " ")

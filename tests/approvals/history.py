@@ -1,6 +1,7 @@
 """Many requests of long ago, put into the table as only its owner can."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
@@ -76,7 +77,7 @@ def put(
     risk: str = "high",
     decided_by: str = "grace",
     reason: str = "",
-    arguments: dict[str, object] | None = None,
+    arguments: Any = None,
 ) -> UUID:
     """A request that was opened and decided at exactly these moments."""
     request_id = uuid4()

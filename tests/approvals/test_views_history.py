@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from approvals import outbox, search
 from approvals.preferences import ZONE_COOKIE
 from approvals.selectors import history
+from approvals.selectors.queue import PAGE_SIZE
 from tests.approvals.history import FINAL, fill, put
 from tests.approvals.pages import read, signed_in
 from tests.approvals.scenes import DEPLOY, approve, manager, opened, pass_deadline, reject
@@ -139,7 +140,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(desk: Client) -> None:
         following = page.find("a", rel="next")
         if not following:
             break
-        assert len(links) == history.PAGE_SIZE
+        assert len(links) == PAGE_SIZE
         address = following[0].attributes["href"]
         assert "risk_level=high" in address
     assert len(found) == len(set(found))

@@ -68,6 +68,16 @@ def request(client: Client, request_id: object) -> Page:
     return read(client.get(f"/approvals/{request_id}/"))
 
 
+def history(client: Client, _: object) -> Page:
+    """The history."""
+    return read(client.get("/history/"))
+
+
+def insights(client: Client, _: object) -> Page:
+    """The insights."""
+    return read(client.get("/insights/"))
+
+
 def request_admin(client: Client, request_id: object) -> Page:
     """The request in the admin."""
     return read(client.get(f"/admin/approvals/approvalrequest/{request_id}/change/"))
@@ -93,6 +103,8 @@ def reason_page(client: Client, request_id: object) -> Page:
     [
         queue,
         request,
+        history,
+        insights,
         request_admin,
         reason_page,
         *(

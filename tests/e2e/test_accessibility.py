@@ -80,6 +80,11 @@ def steps(page: Page, site: str, made: dict[str, UUID]) -> dict[str, Callable[[]
         page.get_by_role("button", name="Reject them").click()
         page.locator(".errorlist").first.wait_for()
 
+    def unfolded() -> None:
+        page.goto(f"{site}/insights/")
+        for summary in page.locator("summary").all():
+            summary.click()
+
     return {
         "queue": at("/?clear"),
         "nothing found": at("/?text=nothing-like-this"),
@@ -88,6 +93,11 @@ def steps(page: Page, site: str, made: dict[str, UUID]) -> dict[str, Callable[[]
         "keys": keys,
         "batch refused": refused,
         **{f"request {name}": at(f"/approvals/{pk}/") for name, pk in made.items()},
+        "history": at("/history/"),
+        "history without a hit": at("/history/?agent=nobody"),
+        "history that does not fit": at("/history/?since=2026-02-01&until=2026-01-01"),
+        "insights": unfolded,
+        "insights that do not fit": at("/insights/?span=1y"),
         "preferences": at("/preferences/"),
         "not there": at("/approvals/00000000-0000-4000-8000-000000000000/"),
     }

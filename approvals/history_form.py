@@ -41,7 +41,7 @@ class HistoryFilters(forms.Form):
         required=False,
         max_length=200,
         widget=forms.TextInput(
-            attrs={"type": "search", "placeholder": "Words, CHEF-271, acme/shop#7", "data-key": "/"}
+            attrs={"type": "search", "placeholder": "Words or CHEF-271", "data-key": "/"}
         ),
     )
     status = forms.ChoiceField(

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0008_search'),
+        ('approvals', '0009_admin_indexes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

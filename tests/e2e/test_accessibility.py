@@ -99,6 +99,8 @@ def steps(page: Page, site: str, made: dict[str, UUID]) -> dict[str, Callable[[]
         "insights": unfolded,
         "insights that do not fit": at("/insights/?span=1y"),
         "preferences": at("/preferences/"),
+        "no history": at("/history/?text=nothing-like-this"),
+        "runs": at("/runs/"),
         "not there": at("/approvals/00000000-0000-4000-8000-000000000000/"),
     }
 

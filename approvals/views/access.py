@@ -13,6 +13,7 @@ from django_htmx.middleware import HtmxDetails
 
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
+from approvals.views import shown
 
 P = ParamSpec("P")
 
@@ -50,7 +51,8 @@ def signed_in(view: View[P]) -> View[P]:
 
 def _typed(sent: QueryDict) -> str:
     """What a person chose and wrote, each on a line of its own."""
-    given = (sent.getlist(name) for name in sent if name != "csrfmiddlewaretoken")
+    carried = {"csrfmiddlewaretoken", shown.FIELD}
+    given = (sent.getlist(name) for name in sent if name not in carried)
     return "\n".join(filter(None, (text.strip() for texts in given for text in texts)))
 
 

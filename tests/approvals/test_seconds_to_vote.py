@@ -14,7 +14,7 @@ from approvals.models import Vote
 from approvals.views import shown
 from hitl_project.embedded import Postgres
 from tests.application_role import as_application
-from tests.approvals.pages import read, signed_in
+from tests.approvals.pages import TYPED, read, signed_in
 from tests.approvals.scenes import DELETE, manager, opened
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
@@ -31,7 +31,8 @@ def token(client: Client, request_id: UUID, **query: str) -> str:
 
 def approve(client: Client, request_id: UUID, **data: str) -> Vote:
     """Vote by the web and return the vote."""
-    assert client.post(f"/approvals/{request_id}/approve/", data).status_code == 302
+    answer = client.post(f"/approvals/{request_id}/approve/", {**TYPED, **data})
+    assert answer.status_code == 302
     return Vote.objects.get(request_id=request_id)
 
 
@@ -82,6 +83,17 @@ def test_only_what_the_gateway_wrote_for_this_person_and_request_counts() -> Non
         assert shown.read(text, request_id, maria) is None
     vote = approve(signed_in(maria), request_id, shown=shown_before(request_id, otto, days=1))
     assert vote.seconds_to_vote is None
+
+
+def test_what_the_page_carries_is_nothing_that_somebody_wrote() -> None:
+    request_id, maria = opened(DELETE), manager("maria")
+    carried = shown_before(request_id, maria, seconds=5)
+    answer = Client().post(f"/approvals/{request_id}/approve/", {"shown": carried})
+    assert answer["Location"].startswith("/accounts/login/")
+    sent = {"shown": carried, "approve-words": "Looks right"}
+    page = read(Client().post(f"/approvals/{request_id}/approve/", sent))
+    assert "Looks right" in page.text
+    assert carried not in page.text
 
 
 def test_a_vote_that_came_another_way_has_no_such_number() -> None:

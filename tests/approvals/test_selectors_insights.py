@@ -1,5 +1,6 @@
 """What insights add up, against tables that were worked out by hand."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -213,5 +214,6 @@ def test_every_noun_reads_its_span_along_an_index() -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN {queries[0]['sql']}")
             plan = "\n".join(line for (line,) in cursor.fetchall())
-        assert any(name in plan for name in ("idx_created_at", "idx_decided_at", "idx_cast_at"))
+        # Whichever index serves: one that begins with another column may be the smaller one.
+        assert re.search(r"Index Cond: \(\(\w*?\.?(created|decided|cast)_at >=", plan)
         assert "Seq Scan on approval" not in plan, noun.__name__

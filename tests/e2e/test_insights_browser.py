@@ -10,7 +10,7 @@ from approvals import outbox
 from approvals.core.lifecycle import Choice
 from approvals.models import Vote
 from tests.approvals.history import fill, put, put_vote
-from tests.approvals.scenes import DEPLOY, manager, opened
+from tests.approvals.scenes import MIGRATE, manager, opened
 from tests.browser import Complaints
 from tests.e2e.desk import opened_page, request_link
 
@@ -96,14 +96,14 @@ def test_a_vote_in_the_browser_is_timed_from_the_first_showing(
     desk: tuple[Page, Complaints],
 ) -> None:
     page, complaints = desk
-    request_id = opened(DEPLOY)
+    request_id = opened(MIGRATE)
     page.locator(request_link(request_id)).click()
-    page.get_by_role("button", name="Approve").wait_for()
+    page.get_by_role("button", name="Approve", exact=True).wait_for()
     page.wait_for_timeout(1_500)
     # The page refreshes itself, and still counts from when it was opened.
     with page.expect_response(lambda answer: f"/approvals/{request_id}/?shown=" in answer.url):
         page.evaluate("htmx.trigger(document.getElementById('request'), 'changed')")
-    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("button", name="Approve", exact=True).click()
     expect(page.locator("#notices")).to_contain_text("Approved.")
     seconds = Vote.objects.get(request_id=request_id).seconds_to_vote
     assert seconds is not None

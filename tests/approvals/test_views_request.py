@@ -219,5 +219,5 @@ def test_a_page_costs_the_same_queries_however_much_happened(many: int) -> None:
     with CaptureQueriesContext(connection) as queries:
         assert client.get(f"/approvals/{request_id}/").status_code == 200
     # Session, account, groups, request, votes with voters, clock, both logs, refusals, deliveries,
-    # the next request.
-    assert len(queries) == 10
+    # the next request, the run and what it asked.
+    assert len(queries) == 12

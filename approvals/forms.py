@@ -54,9 +54,6 @@ class QueueFilters(forms.Form):
         label="Search",
         required=False,
         max_length=200,
-        widget=forms.TextInput(
-            attrs={"type": "search", "placeholder": "Words, CHEF-271, acme/shop#7", "data-key": "/"}
-        ),
     )
 
     older = forms.BooleanField(required=False, widget=forms.HiddenInput)

@@ -38,7 +38,8 @@ class Preferences:
 @cache
 def zones() -> frozenset[str]:
     """Every time zone by its name, such as Europe/Berlin."""
-    return frozenset(available_timezones())
+    # Those of a machine, and of nowhere, are no place that a person is at.
+    return frozenset(available_timezones()) - {"Factory", "localtime"}
 
 
 def read(cookies: Mapping[str, str]) -> Preferences:

@@ -57,21 +57,26 @@ def _cells(row: "ApprovalRequest") -> Sequence[str]:
         str(row.pk),
         row.status,
         row.risk_level,
-        row.operation,
-        row.environment,
+        _plain(row.operation),
+        _plain(row.environment),
         _cut(wording.arguments(row.task)),
-        row.agent_name,
-        row.requested_by,
+        _plain(row.agent_name),
+        _plain(row.requested_by),
         _moment(row.created_at),
         _moment(row.decided_at),
         f"{max(took, 0.0):.3f}",
-        row.decided_by,
-        row.decision_reason,
-        row.workflow_id,
+        _plain(row.decided_by),
+        _plain(row.decision_reason),
+        _plain(row.workflow_id),
         row.linear_issue_id or "",
         row.pr_url,
         row.url,
     )
+
+
+def _plain(text: str) -> str:
+    # What a spreadsheet shows as lines and columns is quoted, and told apart by `inert`.
+    return wording.plain(text, keep="\t\r\n")
 
 
 def _moment(at: datetime | None) -> str:

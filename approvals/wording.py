@@ -13,7 +13,11 @@ from approvals.core.lifecycle import Choice, Via
 from approvals.masking import masked, masked_action
 
 _LONGEST_VERSION = 40
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+_INVISIBLE = {"Cc", "Cf", "Cn", "Cs", "Co", "Zl", "Zp"}
+# Letters and marks that show nothing. Those that choose between two looks of an emoji may stay.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+# More marks on one letter than any language has would paint over what stands around it.
+_MARKS, _MOST_MARKS = {"Mn", "Me"}, 4
 
 VIA: Mapping[str, str] = {
     Via.WEB: "on the web",
@@ -31,12 +35,18 @@ CHANNELS = {LINEAR: "Linear", GITHUB: "GitHub", WORKFLOW: "the workflow"}
 def plain(text: object, keep: str = "") -> str:
     """The text with every invisible character written as a JSON escape, except those in `keep`.
 
-    So nothing in a text from outside can hide words or turn their direction around.
+    So nothing in a text from outside can hide words, turn their direction around or cover others.
     """
-    return "".join(
-        char if char in keep or unicodedata.category(char) not in _INVISIBLE else _escape(char)
-        for char in str(text)
-    )
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    shown, marks = [], 0
+    for char in text:
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in _MARKS else 0
+        hidden = category in _INVISIBLE or char in _BLANK or marks > _MOST_MARKS
+        shown.append(_escape(char) if hidden and char not in keep else char)
+    return "".join(shown)
 
 
 def _escape(char: str) -> str:

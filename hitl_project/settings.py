@@ -282,6 +282,7 @@ if _flag("HITL_BEHIND_TLS_PROXY", default=False):
 # Uvicorn's own name for whose X-Forwarded-For it believes.
 FORWARDED_ALLOW_IPS = os.environ.get("FORWARDED_ALLOW_IPS", "").strip() or "127.0.0.1"
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "approvals.views.access.form_too_old"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],

@@ -82,6 +82,12 @@
 
   document.addEventListener("keydown", (event) => {
     const plain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.isComposing;
+    // Enter on a row's box opens the row, as everywhere else in it; it must press no button.
+    if (event.key === "Enter" && event.target.matches?.("#batch input[name=request]")) {
+      event.preventDefault();
+      event.target.closest(".row").querySelector(".row-link").click();
+      return;
+    }
     if (!("keys" in document.body.dataset) || !plain || isTyping(event.target)) {
       return;
     }
@@ -100,15 +106,25 @@
   // Several rows: a click with the shift key chooses everything since the last one.
 
   let lastBox = "";
+  // A click beside the box, on its label, is told to the box without the key that was held.
+  let heldShift = false;
 
   document.addEventListener("click", (event) => {
+    const label = event.target.closest?.("#batch .row-pick");
     const box = event.target.closest?.("#batch input[name=request]");
+    if (label && !box) {
+      event.preventDefault();
+      heldShift = event.shiftKey;
+      label.querySelector("input")?.click();
+      heldShift = false;
+      return;
+    }
     if (!box) {
       return;
     }
     const boxes = Array.from(document.querySelectorAll("#batch input[name=request]"));
     const from = boxes.findIndex((one) => one.id === lastBox);
-    if (event.shiftKey && from >= 0) {
+    if ((event.shiftKey || heldShift) && from >= 0) {
       const [first, last] = [from, boxes.indexOf(box)].sort((one, other) => one - other);
       for (const one of boxes.slice(first, last + 1)) {
         one.checked = box.checked;
@@ -145,12 +161,15 @@
     return words.join(" ");
   }
 
-  // How far this machine's clock is from the gateway's, in milliseconds.
+  // How far this machine's clock is from the gateway's, in milliseconds, by the newest part.
   let ahead = 0;
+  let known = "";
 
   function setClock() {
-    const now = document.querySelector("[data-now]")?.dataset.now;
-    if (now) {
+    const told = Array.from(document.querySelectorAll("[data-now]"), (part) => part.dataset.now);
+    const now = told.sort().at(-1) || known;
+    if (now !== known) {
+      known = now;
       ahead = Date.now() - Date.parse(now);
     }
   }

@@ -6,7 +6,7 @@
   const GATHER_MS = 150;
   const SIGNED_OUT =
     "Nothing was sent or refreshed: you are not logged in any more, or the page is too old. " +
-    "What you typed is still here. Log in in another tab, then reload this page.";
+    "What you typed is still here. Log in in another tab, come back, and press the button again.";
 
   const parts = () => Array.from(document.querySelectorAll("[data-live]"));
 
@@ -85,8 +85,11 @@
     if (element.matches("a[href]")) {
       return `a[href="${CSS.escape(element.getAttribute("href"))}"]`;
     }
+    // A button without a name of its own, where its form has no other: another one would do
+    // something else.
     const form = element.closest("form[action]");
-    return form ? `form[action="${CSS.escape(form.getAttribute("action"))}"] button` : "";
+    const alone = form && form.querySelectorAll("button").length === 1;
+    return alone ? `form[action="${CSS.escape(form.getAttribute("action"))}"] button` : "";
   }
 
   function keep(part) {
@@ -150,7 +153,7 @@
     }
     kept = [];
     // Last: what was chosen may show the field that was written in.
-    const held = place && document.querySelector(place);
+    const held = place && (document.querySelector(place) || document.querySelector("#notices .notice"));
     if (held && held !== document.activeElement) {
       held.focus({ preventScroll: true });
     }
@@ -160,6 +163,7 @@
   function say(text, kind) {
     const notice = document.createElement("p");
     notice.className = `notice ${kind}`;
+    notice.tabIndex = -1;
     notice.textContent = text;
     document.getElementById("notices").replaceChildren(notice);
   }

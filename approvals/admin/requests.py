@@ -9,7 +9,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from approvals import masking, services, wording
+from approvals import masking, outbox, services, wording
 from approvals.admin import cells, search
 from approvals.admin.access import RowAdmin, able
 from approvals.admin.beside import DeliveryInline, VoteInline, WebhookInline
@@ -20,7 +20,9 @@ from approvals.admin.history import History, history_of
 from approvals.admin.lists import Offer, ReadOnlyAdmin
 from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor, Choice, Status
+from approvals.core.risk import Risk
 from approvals.core.roles import Ability
+from approvals.errors import NotAllowed
 from approvals.models import ApprovalRequest, ClockTimestamp
 from approvals.selectors.request import may_cancel, status_at, why_not
 
@@ -160,7 +162,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         """What the verbs would let whoever looks do now."""
         offers = []
         if why_not(row, actor, row.now) is None:  # type: ignore[attr-defined]  # annotated
-            offers += [Offer("approve", "Approve"), Offer("reject", "Reject")]
+            if row.risk_level != Risk.CRITICAL:
+                offers.append(Offer("approve", "Approve"))
+            offers.append(Offer("reject", "Reject"))
         if may_cancel(row, actor, row.now):  # type: ignore[attr-defined]  # annotated
             offers.append(Offer("cancel", "Cancel"))
         return offers
@@ -276,6 +280,13 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
 def _voting(choice: Choice) -> Any:
     def vote(row: ApprovalRequest, actor: Actor, reason: str) -> str:
+        critical = choice is Choice.APPROVE and row.risk_level == Risk.CRITICAL
+        # Whoever may not decide it is told why by the verb, which records it.
+        if critical and why_not(row, actor, outbox.clock()) is None:
+            raise NotAllowed(
+                f"A critical request is approved on its own page, {row.url}, where the name of its"
+                " environment is typed."
+            )
         ballot = services.cast_vote(row.pk, actor=actor, choice=choice, comment=reason)
         return f"now {ballot.status}, {ballot.approvals} of {ballot.quorum} approvals."
 

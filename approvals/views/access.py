@@ -5,7 +5,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
@@ -38,7 +38,7 @@ def signed_in(view: View[P]) -> View[P]:
     def page(request: PageRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         response: HttpResponseBase
         if not request.user.is_authenticated and (typed := _typed(request.POST)):
-            told = {"typed": typed, "next": request.path}
+            told = {"typed": typed, "next": request.get_full_path()}
             response = render(request, "approvals/signed_out.html", told, status=403)
         else:
             response = asked(request, *args, **kwargs)
@@ -49,9 +49,15 @@ def signed_in(view: View[P]) -> View[P]:
     return never_cache(page)
 
 
+def form_too_old(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+    """What Django answers to a form without its token: why, and what somebody had written."""
+    return render(request, "403_csrf.html", {"typed": _typed(request.POST)}, status=403)
+
+
 def _typed(sent: QueryDict) -> str:
     """What a person chose and wrote, each on a line of its own."""
-    carried = {"csrfmiddlewaretoken", shown.FIELD}
+    # What a form carries for itself: which requests and which button are no words.
+    carried = {"csrfmiddlewaretoken", shown.FIELD, "request", "choice"}
     given = (sent.getlist(name) for name in sent if name not in carried)
     return "\n".join(filter(None, (text.strip() for texts in given for text in texts)))
 

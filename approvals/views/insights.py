@@ -1,16 +1,14 @@
 """Insights: what was asked for and decided lately, in figures with a picture and a table each."""
 
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals import outbox, preferences
 from approvals.charts import NARROW, WIDE
-from approvals.selectors.insights import Span, Window, window
+from approvals.selectors.insights import Span, window
 from approvals.views.access import PageRequest, signed_in
 from approvals.views.figures import FIGURES, Reading
 
@@ -29,7 +27,7 @@ def insights(request: PageRequest) -> HttpResponse:
     given = request.GET.get("span", Span.WEEK)
     if given not in set(Span):
         return render(request, "approvals/insights.html", {"spans": SPANS}, status=422)
-    looked = _window(Span(given), now)
+    looked = window(Span(given), now, preferences.zone_of(request.COOKIES))
     reading = Reading(looked)
     figures = {name: figure(reading) for name, figure in FIGURES.items()}
     context = {
@@ -58,7 +56,8 @@ def chart(request: PageRequest, name: str) -> HttpResponse:
     if name not in FIGURES or span not in set(Span):
         raise Http404("There is no such chart.")
     until = _moment(request.GET.get("until", ""), outbox.clock())
-    figure = FIGURES[name](Reading(_window(Span(span), until)))
+    looked = window(Span(span), until, preferences.zone_of(request.COOKIES))
+    figure = FIGURES[name](Reading(looked))
     size = NARROW if request.GET.get("size") == "narrow" else WIDE
     picture = figure.draw(preferences.read(request.COOKIES).theme, size)
     return HttpResponse(
@@ -66,11 +65,6 @@ def chart(request: PageRequest, name: str) -> HttpResponse:
         content_type="image/svg+xml; charset=utf-8",
         headers={"Content-Security-Policy": _POLICY},
     )
-
-
-def _window(span: Span, until: datetime) -> Window:
-    # The middleware takes the zone of whoever looks from the same list of names.
-    return window(span, until, ZoneInfo(timezone.get_current_timezone_name()))
 
 
 def _moment(text: str, now: datetime) -> datetime:

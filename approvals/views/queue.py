@@ -16,7 +16,10 @@ from approvals.selectors import waiting
 from approvals.selectors.request import status_at
 from approvals.views.access import PageRequest, actor_of, signed_in
 
-DECIDED_SHOWN = 25
+# Rows on a page, of which those that were decided get what is left by those that wait.
+ROWS, WAITING_SHOWN, DECIDED_SHOWN = 50, 40, 25
+# The form of the filters, as htmx names it.
+FORM = "filters"
 # Under what the session keeps the filters, and what in an address lets go of them.
 KEPT, CLEAR = "queue", "clear"
 
@@ -55,7 +58,9 @@ def queue_page(
         "summary": summary,
     }
     if filters.is_valid():
-        _keep(request, filters)
+        if request.method == "GET" and request.htmx.trigger in {None, FORM, "id_text"}:
+            # Not what a page that was left open asks for by itself.
+            _keep(request, filters)
         try:
             context |= _lists(request, filters, actor)
         except InvalidInput as fault:
@@ -86,10 +91,13 @@ def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[st
     page = waiting.WaitingPage([], "")
     counts = waiting.Counts(0, 0)
     if shows_waiting:
-        page = waiting.waiting_for(actor, chosen, now, sort=filters.order(), cursor=cursor)
+        page = waiting.waiting_for(
+            actor, chosen, now, sort=filters.order(), cursor=cursor, limit=WAITING_SHOWN
+        )
         counts = waiting.count_waiting(actor, chosen)
     shows_decided = status != Status.PENDING and not cursor
-    decided = requests.list_decided(chosen, DECIDED_SHOWN) if shows_decided else []
+    room = min(DECIDED_SHOWN, ROWS - len(page.items))
+    decided = requests.list_decided(chosen, room) if shows_decided else []
     address = request.GET.copy()
     address.pop("cursor", None)
     first = address.urlencode()
@@ -101,12 +109,14 @@ def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[st
         "shows_waiting": shows_waiting,
         "shows_decided": shows_decided,
         "counts": counts,
+        # What the tab tells is true whatever is filtered.
+        "in_all": waiting.count_waiting(actor, {}) if chosen else counts,
         "mine": [item for item in page.items if item.needs_me],
         "others": [item for item in page.items if not item.needs_me],
         "later": bool(cursor),
         "first_query": first,
         "next_query": address.urlencode() if page.next_cursor else "",
         "decided": [(row, status_at(row, now)) for row in decided],
-        "more_decided": len(decided) == DECIDED_SHOWN,
-        "decided_shown": DECIDED_SHOWN,
+        "more_decided": len(decided) == room,
+        "decided_shown": room,
     }

@@ -75,16 +75,25 @@ def test_nobody_adds_edits_or_deletes_a_row_by_hand(model: str) -> None:
 
 
 def test_an_approval_asks_for_words_first_and_then_votes_as_the_person() -> None:
-    request_id = opened(DEPLOY)
+    request_id = opened(MIGRATE)
     client = signed_in(manager("maria"), staff=True)
     page = read(act(client, REQUESTS, "approve", request_id))
-    assert "deploy to production (critical)" in page.text
+    assert "db_migrate to staging (medium)" in page.text
     assert page.find("textarea", name="reason")
     assert row(request_id).status == "pending"
     text = confirm(client, REQUESTS, "approve", "Checked the plan", request_id)
     assert "now approved, 1 of 1 approvals." in text
     vote = Vote.objects.get(request_id=request_id)
     assert (vote.user.username, vote.via, vote.comment) == ("maria", Via.ADMIN, "Checked the plan")
+
+
+def test_what_is_critical_is_approved_where_its_environment_is_typed() -> None:
+    ids = [opened(DEPLOY), opened(DEPLOY), opened(MIGRATE)]
+    client = signed_in(manager("maria"), staff=True)
+    text = confirm(client, REQUESTS, "approve", "", *ids)
+    assert "A critical request is approved on its own page" in text
+    assert [row(one).status for one in ids] == ["pending", "pending", "approved"]
+    assert "now rejected" in confirm(client, REQUESTS, "reject", "Not today", ids[0])
 
 
 @pytest.mark.parametrize(("action", "status"), [("reject", "rejected"), ("cancel", "cancelled")])
@@ -124,12 +133,14 @@ def offered(client: Client, address: str) -> set[str]:
 
 
 def test_the_page_of_a_request_offers_what_one_may_do_and_shows_everything_that_happened() -> None:
-    request_id = opened({**DEPLOY, "arguments": {"api_token": "hush-hush"}})
+    request_id = opened({**MIGRATE, "arguments": {"api_token": "hush-hush"}})
     address = f"{REQUESTS}{request_id}/change/"
     client = signed_in(person("maria", "release-managers", "operators"), staff=True)
     assert offered(client, address) == {"approve", "reject", "cancel"}
     assert offered(signed_in(person("olga", "operators"), staff=True), address) == {"cancel"}
     assert offered(signed_in(person("vera"), staff=True), address) == set()
+    critical = f"{REQUESTS}{opened(DEPLOY)}/change/"
+    assert offered(client, critical) == {"reject", "cancel"}
     services.cast_vote(request_id, actor=manager("otto"), choice=Choice.REJECT, comment="Too late")
     page = read(client.get(address))
     assert offered(client, address) == set()

@@ -133,6 +133,17 @@ def test_a_session_that_ended_gives_back_what_was_typed() -> None:
     assert list(page.faults()) == []
 
 
+def test_a_form_that_is_too_old_gives_back_what_was_typed() -> None:
+    request_id = opened(DEPLOY)
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.get(username=manager("maria").name))
+    status, page = posted(strict, request_id, "reject", preset="Wrong time", words="<b>Friday")
+    assert (status, row(request_id).status) == (403, "pending")
+    assert "The form was too old" in page.text
+    assert "Wrong time <b>Friday" in page.text
+    assert list(page.faults()) == []
+
+
 def test_somebody_who_may_not_decide_any_more_keeps_words_and_preset() -> None:
     request_id, dora = opened(DEPLOY), manager("dora")
     client = signed_in(dora)

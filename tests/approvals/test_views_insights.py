@@ -22,7 +22,7 @@ from tests.approvals.scenes import manager
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = "<script>alert(1)</script>\u202e]]>&\x01"
+HOSTILE = "<script>alert(1)</script>\u202e]]>&\x01\uffff"
 
 
 @pytest.fixture
@@ -145,6 +145,13 @@ def test_time_of_day_is_that_of_the_viewer(desk: Client) -> None:
     bars = [bar for bar in root.iter(f"{SVG}rect") if "rect" in bar.get("class", "").split()]
     tall = [place for place, bar in enumerate(bars[:24]) if float(bar.attrib["height"]) > 0]
     assert tall == [shifted]
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Etc/GMT-14", "Asia/Kathmandu", "UTC"])
+def test_every_zone_that_can_be_chosen_can_be_drawn_in(desk: Client, busy: None, zone: str) -> None:
+    desk.cookies[ZONE_COOKIE] = zone
+    assert desk.get("/insights/?span=24h").status_code == 200
+    assert desk.get("/insights/hours.svg?span=24h").status_code in {200, 404}
 
 
 @pytest.mark.parametrize(("span", "words_"), [("24h", "24 hours"), ("7d", "7 days")])

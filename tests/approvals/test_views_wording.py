@@ -43,6 +43,10 @@ def test_a_moment_is_told_from_now() -> None:
         ("zero\u200bwidth", "zero\\u200bwidth"),
         ("bell\x07 and delete\x7f", "bell\\u0007 and delete\\u007f"),
         ("tag\U000e0041", "tag\\udb40\\udc41"),
+        ("no\uffff character", "no\\uffff character"),
+        ("blank\u3164\u2800", "blank\\u3164\\u2800"),
+        ("heart \u2764\ufe0f Việt Nam", "heart \u2764\ufe0f Việt Nam"),
+        ("z" + "\u0301" * 6, "z" + "\u0301" * 4 + "\\u0301" * 2),
     ],
 )
 def test_what_is_invisible_is_shown_by_its_number(text: str, shown: str) -> None:

@@ -60,7 +60,8 @@ def test_the_web_queue_decides(gateway: Gateway) -> None:
 
 
 def test_an_action_of_the_admin_decides(gateway: Gateway) -> None:
-    run = gateway.ask("deploy")
+    # What is critical is approved where its environment is typed.
+    run = gateway.ask("rollback")
     request_id = run.request()
     browser = gateway.browser()
     chosen = {"action": "approve", "_selected_action": request_id}

@@ -139,9 +139,8 @@ def test_every_metric_is_in_the_table_of_the_readme() -> None:
 
 
 def test_risks_have_the_colours_of_the_pages() -> None:
-    dark = CSS[CSS.index("prefers-color-scheme: dark") :]
     wanted = {
-        risk: str(re.search(rf"--{risk}: (#\w+);", dark)[1])  # type: ignore[index]
+        risk: str(re.search(rf"--{risk}: light-dark\(#\w+, (#\w+)\);", CSS)[1])  # type: ignore[index]
         for risk in ("critical", "high", "medium", "low")
     }
     for title in ("Backlog by risk", "Creation rate"):

@@ -205,6 +205,7 @@ class BatchForm(forms.Form):
         # What is an id at all; which request it is of, the verb looks up.
         field.choices = [(text, text) for text in given if _is_id(text)]
         field.error_messages["required"] = "Choose at least one request."
+        self.fields["choice"].error_messages["required"] = "Approve them, or reject them?"
         field.error_messages["invalid_choice"] = "A request is named by its id."
 
     def clean(self) -> None:

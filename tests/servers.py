@@ -33,7 +33,7 @@ for _name in [name for name in os.environ if name.startswith(_OURS) and name not
 for _name in ("GITHUB_TOKEN", "ALLOWED_HOSTS", "PORT"):
     os.environ.pop(_name, None)
 os.environ.update(
-    DJANGO_SETTINGS_MODULE="hitl_project.settings",
+    DJANGO_SETTINGS_MODULE="tests.settings",
     SECRET_KEY="tests-" + "0123456789abcdef" * 4,
     DATABASE_URL=postgres.owner_url,
     REDIS_URL=redis.url,

@@ -1,6 +1,6 @@
 """The product's settings, with the graphs of somebody who brings their own."""
 
-from hitl_project.settings import *  # noqa: F403
+from tests.settings import *  # noqa: F403
 
 HITL_GRAPHS = {
     name: (f"tests.e2e.graphs.{name}", "1")

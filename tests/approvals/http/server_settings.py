@@ -2,6 +2,6 @@
 
 import os
 
-from hitl_project.settings import *  # noqa: F403
+from tests.settings import *  # noqa: F403
 
 HITL_CHANNELS = [name for name in os.environ.get("HITL_TEST_CHANNELS", "").split(",") if name]

@@ -9,7 +9,7 @@ PIP := $(VENV) -m pip install --quiet --no-input --disable-pip-version-check --r
 # Two processes, each with servers of its own: most tests wait for something half of their time.
 # What shares a costly start stays together (tests/conftest.py) and in its place: the last ones are
 # quick.
-PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 # Runs a program that ends when make does, whatever ends make.
 WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM
 

@@ -53,8 +53,7 @@ def outcome(row: "ApprovalRequest", log: Log, now: datetime) -> Sequence[Step]:
     """What became of the operation and of the run that asked for it, if one did."""
     status = status_at(row, now)
     if status is Status.PENDING:
-        waits = Step(Mark.NOW, "The run waits for this decision.")
-        return [waits] if row.interrupt_id else []
+        return []
     if status is Status.APPROVED:
         return [*_execution(row, log, now), *_run(row, log)]
     return [Step(Mark.NEVER, "The operation does not run."), *_run(row, log)]

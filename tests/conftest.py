@@ -8,12 +8,24 @@ import django
 import psycopg
 import pytest
 from psycopg import sql
+from xdist.scheduler import LoadScopeScheduling
 
 from hitl_project.embedded import SUPERUSER, Postgres, RedisServer
 from tests import servers
 from tests.tools import require_contracts
 
-_GATEWAYS = {"whole_gateway", "followed", "site"}
+# What their tests share: the whole gateway of tests/e2e, the browser and its web server, and the
+# gateway whose logs and traces are followed.
+_GATEWAY = (
+    *("crashes", "hitl_linear_webhook", "outages", "outcomes", "races", "trust", "user_graphs"),
+    *("ways_to_decide", "what_crashed"),
+)
+_BROWSER = ("accessibility", "admin_browser", "browser", "browser_runs", "insights_browser")
+_SHARED = {
+    **{f"tests/e2e/test_{name}.py": "gateway" for name in _GATEWAY},
+    **{f"tests/e2e/test_{name}.py": "browser" for name in (*_BROWSER, "queue_browser")},
+    **{f"tests/hitl_project/test_{name}.py": "followed" for name in ("logs", "tracing")},
+}
 
 # Before any other test module, which may import models, is itself imported.
 django.setup()
@@ -25,15 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, where tests are spread over processes, what shares a costly start.
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist says nothing of its types
+    """Keeps a file in one process, and files that share a costly start in the same one."""
 
-    That is a whole gateway, a browser with a web server, or else the file.
-    """
-    for item in items:
-        gateways = _GATEWAYS.intersection(getattr(item, "fixturenames", ()))
-        group = min(gateways, default=str(item.path))
-        item.add_marker(pytest.mark.xdist_group(group))
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return _SHARED.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Let tests be spread over processes as their files say."""
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")

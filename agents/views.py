@@ -1,7 +1,6 @@
 """Pages about runs: the list, one run, and a person's way out of what needs attention."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -25,17 +24,9 @@ from approvals.errors import InvalidInput, Refusal, RequestNotFound
 from approvals.masking import masked
 from approvals.templatetags.pages import plain_lines
 from approvals.views.access import PageRequest, actor_of, signed_in
+from approvals.views.notice import Notice
 
 OUTCOMES = ("done", "retry", "abandon")
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What came of the last press of a button; `typed` is what the person had written."""
-
-    text: str
-    refused: bool = False
-    typed: str = ""
 
 
 @require_safe

@@ -1,7 +1,6 @@
 """One request: what would run and why it is risky, and the verbs that people may call on it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -24,6 +23,7 @@ from approvals.selectors.next import next_for
 from approvals.timeline import Timeline
 from approvals.views import shown
 from approvals.views.access import PageRequest, actor_of, signed_in
+from approvals.views.notice import Notice
 
 if TYPE_CHECKING:
     from approvals.models import ApprovalRequest, Delivery
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
 
 # Forms that are gone once the request is decided.
 _ENDING = {Choice.APPROVE, Choice.REJECT, "cancel"}
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What came of the last press of a button; `typed` is what the person had written."""
-
-    text: str
-    refused: bool = False
-    typed: str = ""
 
 
 @require_safe

@@ -80,7 +80,7 @@ class QueueFilters(forms.Form):
 
     def order(self) -> Sort:
         """The order that is chosen and fits."""
-        return Sort(self.cleaned_data["sort"] or Sort.URGENT)
+        return Sort(self.cleaned_data.get("sort") or Sort.URGENT)
 
 
 def _words(label: str, *, required: bool, missing: str = "") -> forms.CharField:

@@ -70,16 +70,31 @@ def waiting_for(
 
     Raises InvalidInput for an unknown filter, or a cursor of another order.
     """
-    rows: Any = _ranked(_waiting(actor, filters), sort)
-    column, descending = _ORDERS[sort]
+    rows = _ranked(_waiting(actor, filters), sort)
     if cursor:
-        rows = rows.filter(_after(cursor, sort))
-    sign = "-" if descending else ""
-    ordered = rows.prefetch_related("votes").order_by("rank", f"{sign}{column}", f"{sign}pk")
-    found = list(ordered[: limit + 1])
+        rows = rows.filter(_after(_read(cursor, sort), sort))
+    found = list(rows.prefetch_related("votes").order_by(*_columns(sort))[: limit + 1])
     more = len(found) > limit
     items = [_seen_by(row, actor, now) for row in found[:limit]]
-    return WaitingPage(items, _place_of(found[limit - 1], sort) if more else "")
+    last = found[limit - 1] if more else None
+    return WaitingPage(items, _written(_Place.of(last, last.rank, sort), sort) if last else "")
+
+
+def next_waiting(
+    actor: Actor, filters: Filters, row: ApprovalRequest, *, sort: Sort = Sort.URGENT
+) -> ApprovalRequest | None:
+    """The request that needs the actor, other than this one, in the order of their queue.
+
+    From one that is still pending it is the next one below, around the end to the top; from one
+    that is decided it is the top.
+    """
+    rows = _ranked(_waiting(actor, filters), sort).filter(needs_me=True).exclude(pk=row.pk)
+    below: Sequence[Case] = ()
+    if row.status == Status.PENDING:
+        rank = _LEVELS - 1 - Risk(row.risk_level).severity if sort is Sort.URGENT else 0
+        below = [Case(When(_after(_Place.of(row, rank, sort), sort), then=0), default=1)]
+    found: ApprovalRequest | None = rows.order_by(*below, *_columns(sort)).first()
+    return found
 
 
 def count_waiting(actor: Actor, filters: Filters) -> Counts:
@@ -124,6 +139,12 @@ def _ranked(rows: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
     return ranked
 
 
+def _columns(sort: Sort) -> Sequence[str]:
+    column, descending = _ORDERS[sort]
+    sign = "-" if descending else ""
+    return ("rank", f"{sign}{column}", f"{sign}pk")
+
+
 def _seen_by(row: Any, actor: Actor, now: datetime) -> Waiting:
     standing = row.standing()
     voted = None if actor.user_id is None else standing.votes.get(actor.user_id)
@@ -132,24 +153,40 @@ def _seen_by(row: Any, actor: Actor, now: datetime) -> Waiting:
     return Waiting(row, approvals, row.needs_me, refused, voted)
 
 
-def _place_of(row: Any, sort: Sort) -> str:
-    at = getattr(row, _ORDERS[sort][0])
-    return packed(sort, row.rank, at.isoformat(), row.pk)
+@dataclass(frozen=True)
+class _Place:
+    """Where a request stands in an order: `at` is the time that the order goes by."""
+
+    rank: int
+    at: datetime
+    pk: UUID
+
+    @classmethod
+    def of(cls, row: ApprovalRequest, rank: int, sort: Sort) -> "_Place":
+        return cls(rank, getattr(row, _ORDERS[sort][0]), row.pk)
 
 
-def _after(cursor: str, sort: Sort) -> Q:
-    """What comes after the place that a cursor names."""
+def _written(place: _Place, sort: Sort) -> str:
+    """The cursor of what comes after a place."""
+    return packed(sort, place.rank, place.at.isoformat(), place.pk)
+
+
+def _read(cursor: str, sort: Sort) -> _Place:
+    """The place in a cursor; InvalidInput for one that `_written` did not make in this order."""
     try:
-        name, rank, expected, request_id = unpacked(cursor)
+        name, rank, at, request_id = unpacked(cursor)
         if name != sort:
             raise ValueError("a cursor of another order")
-        place, at, key = int(rank), moment(expected), UUID(request_id)
+        return _Place(int(rank), moment(at), UUID(request_id))
     except ValueError as error:
         raise InvalidInput("cursor", "The cursor is not one that this page gave out.") from error
+
+
+def _after(place: _Place, sort: Sort) -> Q:
     column, descending = _ORDERS[sort]
     way = "lt" if descending else "gt"
     return (
-        Q(rank__gt=place)
-        | Q(rank=place, **{f"{column}__{way}": at})
-        | Q(rank=place, **{column: at, f"pk__{way}": key})
+        Q(rank__gt=place.rank)
+        | Q(rank=place.rank, **{f"{column}__{way}": place.at})
+        | Q(rank=place.rank, **{column: place.at, f"pk__{way}": place.pk})
     )

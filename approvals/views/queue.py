@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
@@ -58,13 +58,14 @@ def queue_page(
         "summary": summary,
     }
     if filters.is_valid():
-        if request.method == "GET" and request.htmx.trigger in {None, FORM, "id_text"}:
-            # Not what a page that was left open asks for by itself.
-            _keep(request, filters)
         try:
             context |= _lists(request, filters, actor)
         except InvalidInput as fault:
             filters.add_error(None, str(fault))
+        else:
+            if request.method == "GET" and request.htmx.trigger in {None, FORM, "id_text"}:
+                # Not what a page that was left open asks for by itself.
+                _keep(request, filters)
     if filters.errors:
         status = 422
     live = request.htmx and not request.htmx.history_restore_request
@@ -82,6 +83,13 @@ def _keep(request: PageRequest, filters: QueueFilters) -> None:
         del address[name]
     if request.session.get(KEPT, "") != (query := address.urlencode()):
         request.session[KEPT] = query
+
+
+def kept_filters(request: PageRequest) -> QueueFilters:
+    """The filters of the session's last visit, without those that make no sense any more."""
+    kept = QueueFilters(QueryDict(request.session.get(KEPT, "")))
+    kept.full_clean()
+    return kept
 
 
 def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[str, Any]:

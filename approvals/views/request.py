@@ -19,11 +19,12 @@ from approvals.core.roles import Ability
 from approvals.errors import InvalidInput, Refusal, RequestNotFound
 from approvals.forms import ApproveForm, CancelForm, RejectForm, RetryForm
 from approvals.selectors import request as requests
-from approvals.selectors.next import next_for
+from approvals.selectors.waiting import next_waiting
 from approvals.timeline import Timeline
 from approvals.views import shown
 from approvals.views.access import PageRequest, actor_of, signed_in
 from approvals.views.notice import Notice
+from approvals.views.queue import kept_filters
 
 if TYPE_CHECKING:
     from approvals.models import ApprovalRequest, Delivery
@@ -154,8 +155,10 @@ def _page(
     notice: Notice | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    row = _found(request_id)
+    row, queue = _found(request_id), kept_filters(request)
     context = _context(row, actor, bound or {})
+    context["queue_filtered"] = bool(queue.chosen())
+    context["next"] = next_waiting(actor, queue.chosen(), row, sort=queue.order())
     for name, form in (bound or {}).items():
         refused, over = context["refused"], context["status"] is not Status.PENDING
         if notice is None and refused and (over or name in set(Choice)) and name in _ENDING:
@@ -222,7 +225,6 @@ def _context(
         "timeline": Timeline.of(log.own, requests.refusals(row.pk)),
         "aftermath": aftermath.steps(row, log, deliveries, now),
         "outcome": aftermath.outcome(row, log, now),
-        "next": next_for(actor, row, now),
         "approve_form": bound.get(Choice.APPROVE) or _approve_form(row),
         "reject_form": bound.get(Choice.REJECT) or RejectForm(prefix=Choice.REJECT),
         "cancel_form": bound.get("cancel") or CancelForm(prefix="cancel"),

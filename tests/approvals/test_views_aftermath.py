@@ -217,6 +217,29 @@ def test_the_next_request_is_the_next_one_that_waits_for_me() -> None:
     assert "Nothing else waits for you" in page_of(client, severe).text
 
 
+def test_the_next_request_follows_the_filters_and_the_order_of_the_queue() -> None:
+    client = signed_in(manager("maria"))
+    builder = {"agent_name": "infrastructure"}
+    oldest, between, newest = opened(MIGRATE, **builder), opened(DEPLOY), opened(MIGRATE, **builder)
+    client.get("/?agent=infrastructure&sort=newest")
+    assert next_link(client, newest) == f"/approvals/{oldest}/"
+    assert next_link(client, oldest) == f"/approvals/{newest}/"
+    reject(newest, manager("maria"), "No")
+    assert next_link(client, oldest) == "/"
+    assert "Nothing else in the filtered queue waits for you" in page_of(client, oldest).text
+    client.get("/?clear")
+    assert next_link(client, oldest) == f"/approvals/{between}/"
+
+
+def test_a_filter_that_makes_no_sense_any_more_hides_no_next_request() -> None:
+    client = signed_in(manager("maria"))
+    here, there = opened(MIGRATE), opened(DEPLOY)
+    session = client.session
+    session["queue"] = "risk_level=apocalyptic&sort=sideways"
+    session.save()
+    assert next_link(client, here) == f"/approvals/{there}/"
+
+
 def test_what_i_may_not_decide_is_never_next() -> None:
     first, second = opened(DEPLOY), opened(DELETE)
     client = signed_in(person("dora", "developers"))

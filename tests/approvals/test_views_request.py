@@ -220,4 +220,4 @@ def test_a_page_costs_the_same_queries_however_much_happened(many: int) -> None:
         assert client.get(f"/approvals/{request_id}/").status_code == 200
     # Session, account, groups, request, votes with voters, clock, both logs, refusals, deliveries,
     # the next request, the run and what it asked.
-    assert len(queries) == 12
+    assert len(queries) == 11

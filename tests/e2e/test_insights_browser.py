@@ -34,8 +34,9 @@ def pictures_are_drawn(page: Page) -> bool:
     return bool(page.evaluate(drawn))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 768, 1400])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(360, "light"), (360, "dark"), (768, "light"), (1400, "dark")]
+)
 def test_pictures_are_drawn_and_nothing_overflows(
     browser: Browser, site: str, maria: str, width: int, scheme: str
 ) -> None:

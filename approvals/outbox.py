@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -11,7 +12,17 @@ from uuid import UUID, uuid4
 from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models import (
+    Case,
+    DateTimeField,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
 from django.db.models.functions import Greatest
 from django.utils.module_loading import import_string
 
@@ -44,7 +55,9 @@ from approvals.models import (
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 120
+# Renewed before each call outside, of which none may take this long: what a dead worker held is
+# free this soon, and two never speak about one request at once.
+LEASE_SECONDS = 30
 # A thread's lock guards the work itself, so a crashed worker's resume can be taken over soon.
 RUN_LEASE_SECONDS = 15
 BUSY_SECONDS = 1.0
@@ -57,6 +70,13 @@ RESUMED_AT = "resumed_at"
 _VERDICTS = {Status.APPROVED, Status.REJECTED, Status.EXPIRED}
 
 Row = TypeVar("Row", bound=Owed)
+
+# The delivery that this worker is at, where its lease is all that keeps others away.
+_held: ContextVar[Delivery | None] = ContextVar("held", default=None)
+
+
+class LeaseLost(ChannelError):
+    """Somebody else has taken over what is worked on here: what is left of it is theirs to do."""
 
 
 @lru_cache(maxsize=1)
@@ -158,6 +178,22 @@ def claim(rows: QuerySet[Row], *, lease_seconds: int = LEASE_SECONDS) -> Row | N
     return row
 
 
+def keep_lease() -> None:
+    """Hold on to the delivery that is worked on, for one more call outside; else does nothing.
+
+    Raises LeaseLost where somebody else holds it by now: then the call must not be made.
+    """
+    row = _held.get()
+    if row is None:
+        return
+    until = ExpressionWrapper(
+        ClockTimestamp() + timedelta(seconds=LEASE_SECONDS), output_field=DateTimeField()
+    )
+    held = Delivery.objects.filter(pk=row.pk, lease_token=row.lease_token)
+    if not held.update(lease_until=until):
+        raise LeaseLost("This took so long that somebody else has taken it over.")
+
+
 def settle(row: Owed, **changes: Any) -> bool:
     """Let go of a claimed row with these changes; False where the claim was lost meanwhile."""
     held = type(row)._default_manager.filter(pk=row.pk, lease_token=row.lease_token)
@@ -216,6 +252,8 @@ def _converge(row: Delivery, channel: Channel) -> None:
     ]
     request = ApprovalRequest.objects.prefetch_related("votes").get(pk=row.request_id)
     trail.know(workflow_id=request.workflow_id, opened_in=request.traceparent)
+    # The lock on its thread keeps others away from a run, however long its action takes.
+    holding = _held.set(None if row.channel == WORKFLOW else row)
     try:
         receipt = channel.converge(request.snapshot(row.memory), since)
     except ChannelBusy:
@@ -225,6 +263,8 @@ def _converge(row: Delivery, channel: Channel) -> None:
     else:
         told = since[-1].number if since else row.told
         _succeeded(row, receipt, told)
+    finally:
+        _held.reset(holding)
 
 
 def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from approvals import trail
+from approvals import outbox, trail
 from approvals.core.events import ChannelError
 from integrations.metrics import Outcome, note_call
 
@@ -69,8 +69,10 @@ def send(
     `party` names the other side in errors, `operation` what is asked of it in metrics, and `judge`
     says how to count an answer. Raises Unreachable where nothing was sent and ReplyLost where the
     outcome is unknown; both are transient ChannelErrors. An address that cannot be used at all is
-    a permanent ChannelError.
+    a permanent ChannelError. Raises LeaseLost, and sends nothing, where another worker has taken
+    over the delivery that this is for.
     """
+    outbox.keep_lease()
     started = time.perf_counter()
     try:
         with trail.step(f"{party} {operation}", kind="client"):

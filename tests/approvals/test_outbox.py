@@ -1,7 +1,7 @@
 """Owed work is delivered until it is done: claims, back-off, giving up, pauses."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from approvals import outbox, services
-from approvals.core.events import Receipt
+from approvals.core.events import Event, Receipt, Snapshot
 from approvals.core.lifecycle import Choice, Status
 from approvals.errors import NotAllowed
 from approvals.models import Delivery
@@ -203,6 +203,62 @@ def test_who_lost_the_claim_writes_nothing(channels: Channels, then: Answer | No
     assert row(request_id).linear_issue_id is None
     assert entries(request_id) == ["request.opened"]
     assert owed(request_id)["github"] == 1
+
+
+def lease_ends_in(request_id: UUID, channel: str) -> float:
+    """The seconds that are left of a delivery's lease."""
+    found = delivery(request_id, channel)
+    assert found.lease_until is not None
+    return (found.lease_until - outbox.clock()).total_seconds()
+
+
+def test_the_lease_is_renewed_for_each_call_outside(channels: Channels) -> None:
+    request_id = opened()
+    seen = []
+
+    def call(snapshot: Snapshot, _: Sequence[Event]) -> Receipt:
+        soon = outbox.clock() + timedelta(seconds=1)
+        Delivery.objects.filter(request_id=request_id).update(lease_until=soon)
+        outbox.keep_lease()
+        seen.append(lease_ends_in(request_id, "linear"))
+        return Receipt(issue(snapshot))
+
+    channels["linear"].answer = call
+    assert outbox.deliver_next("linear")
+    assert outbox.LEASE_SECONDS - 5 < seen[0] <= outbox.LEASE_SECONDS
+    # What is held is held no longer than the delivery lasts.
+    outbox.keep_lease()
+
+
+def test_who_lost_the_lease_makes_no_further_call(channels: Channels) -> None:
+    request_id = opened()
+    called = []
+
+    def call(_: Snapshot, __: Sequence[Event]) -> Receipt:
+        Delivery.objects.filter(request_id=request_id).update(lease_token=UUID(int=7))
+        outbox.keep_lease()
+        called.append("too late")
+        return Receipt()
+
+    channels["linear"].answer = call
+    assert outbox.deliver_next("linear")
+    assert called == []
+    assert delivery(request_id, "linear").lease_token == UUID(int=7)
+    assert entries(request_id) == ["request.opened"]
+
+
+def test_the_calls_of_an_action_hang_on_no_lease(channels: Channels) -> None:
+    request_id = opened(interrupt_id="i")
+    vote(request_id)
+
+    def act(_: Snapshot, __: Sequence[Event]) -> Receipt:
+        # Who finds the lease over finds the thread locked, so the action may go on.
+        Delivery.objects.filter(request_id=request_id).update(lease_token=UUID(int=7))
+        outbox.keep_lease()
+        return Receipt()
+
+    channels["workflow"].answer = act
+    assert outbox.deliver_next("workflow")
 
 
 @pytest.mark.parametrize(

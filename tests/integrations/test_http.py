@@ -1,9 +1,12 @@
-"""What other parties say about when to come back, in whatever words."""
+"""How long other parties may take, and what they say about when to come back."""
 
 import httpx
 import pytest
 
+from approvals import outbox
+from integrations.github import client as github
 from integrations.http import retry_after
+from integrations.linear import client as linear
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,9 @@ from integrations.http import retry_after
 def test_a_retry_after_header_is_read_or_counts_as_none(said: str, seconds: float | None) -> None:
     response = httpx.Response(503, headers={"Retry-After": said})
     assert retry_after(response) == seconds
+
+
+@pytest.mark.parametrize("timeout", [github.TIMEOUT, linear.TIMEOUT])
+def test_no_call_of_a_delivery_outlives_its_lease(timeout: httpx.Timeout) -> None:
+    longest = [timeout.connect, timeout.write, timeout.read]
+    assert sum(seconds or float("inf") for seconds in longest) < outbox.LEASE_SECONDS

@@ -22,8 +22,9 @@ from approvals.selectors.request import get_snapshot
 
 log = logging.getLogger(__name__)
 
-# The executor itself ends at its timeout; what is silent for this much longer has crashed.
-GRACE_SECONDS = 30
+# The executor itself ends at its timeout, a command at most 13 s later; what is silent for this
+# much longer has crashed.
+GRACE_SECONDS = 20
 
 
 class NeedsAttention(Exception):

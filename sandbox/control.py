@@ -162,9 +162,10 @@ class Control:
         asked = request.query_params
         return self._recorder.records(asked.get("target"), asked.get("operation"))
 
-    async def _list_webhooks(self, _request: Request, _body: Json) -> list[Json]:
-        rows = self._store.rows("SELECT * FROM webhooks ORDER BY id")
-        return [webhook_report(self._store, row) for row in rows]
+    async def _list_webhooks(self, request: Request, _body: Json) -> list[Json]:
+        newest = int(request.query_params.get("newest", -1))
+        rows = self._store.rows("SELECT * FROM webhooks ORDER BY id DESC LIMIT ?", newest)
+        return [webhook_report(self._store, row) for row in reversed(rows)]
 
     async def _resend(self, request: Request, body: Json) -> list[Json]:
         number = request.path_params["number"]

@@ -179,11 +179,17 @@ class Sandbox:
         params = {name: value for name, value in asked.items() if value is not None}
         return list(self._call("GET", "/requests", params=params))
 
-    def webhooks(self, event: str | None = None, action: str | None = None) -> list[Json]:
-        """The webhooks queued, with body, signature, headers and the attempts to send them."""
+    def webhooks(
+        self, event: str | None = None, action: str | None = None, *, newest: int | None = None
+    ) -> list[Json]:
+        """The webhooks queued, with body, signature, headers and the attempts to send them.
+
+        `newest` looks at no more than so many, which is quick however many there are.
+        """
+        asked = {} if newest is None else {"newest": str(newest)}
         return [
             webhook
-            for webhook in self._call("GET", "/webhooks")
+            for webhook in self._call("GET", "/webhooks", params=asked)
             if event in (None, webhook["event"]) and action in (None, webhook["action"])
         ]
 

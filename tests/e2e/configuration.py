@@ -13,7 +13,7 @@ BRIEF_SECONDS = 2
 def _operation(name: str, *, idempotent: bool) -> dict[str, Any]:
     return {
         "description": f"Take effect as {name}, then wait at the gate, if there is one.",
-        # A crashed one is known as such 30 s after its time is over, so the time is short.
+        # A crashed one is known as such 20 s after its time is over, so the time is short.
         "timeout_seconds": 12,
         "idempotent": idempotent,
         "arguments": {"label": {"description": "Whose it is.", "pattern": "[a-z0-9-]{1,60}"}},

@@ -117,6 +117,10 @@ class Gateway:
         ):
             self._tokens[command[1]] = printed
 
+    def create_token(self, who: str, scope: str) -> None:
+        """Give somebody a token, by which they call the API from now on."""
+        self._tokens[who] = self.stack.manage("create_token", who, "--scope", scope)
+
     def browser(self) -> Browser:
         """Ada at her desk, logged in."""
         return Browser.log_in(self.stack.url, "ada", self.password)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import httpx
@@ -79,6 +80,10 @@ class Stack:
         self.port = children.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
+        self.parts: Mapping[str, Sequence[str]] = {
+            "web": ("web", "--port", str(self.port)),
+            **PARTS,
+        }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.sandbox: Sandbox
         self.environment: dict[str, str] = {}
@@ -108,8 +113,7 @@ class Stack:
         self.environment = {k: v for k, v in everything.items() if k not in without}
         owner_url = self.postgres.url(OWNER, self.database)
         self.manage("migrate", "--no-input", DATABASE_OWNER_URL=owner_url)
-        self.run("web", "web", "--port", str(self.port))
-        for name in PARTS:
+        for name in self.parts:
             self.start_part(name)
 
     def _environment(self) -> dict[str, str]:
@@ -134,18 +138,20 @@ class Stack:
 
     # Processes
 
-    def run(self, name: str, *arguments: str) -> None:
+    def run(
+        self, name: str, *arguments: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Start a management command that keeps running, its output in `NAME.log`."""
         self.processes[name] = children.spawn(
             [sys.executable, ROOT / "manage.py", *arguments],
             log=self.log(name),
             cwd=ROOT,
-            env=self.environment,
+            env={**self.environment, **more},
         )
 
     def start_part(self, name: str) -> None:
-        """Start the worker or beat, for the first time or anew."""
-        self.run(name, *PARTS[name])
+        """Start a part, for the first time or anew."""
+        self.run(name, *self.parts[name])
 
     def log(self, name: str) -> Path:
         """The file with what a process wrote."""
@@ -214,6 +220,13 @@ class Stack:
 
     def stop(self) -> None:
         """End every process and remove the database."""
+        self._end_processes()
+        administration = self.postgres.url(SUPERUSER, "postgres")
+        with psycopg.connect(administration, autocommit=True) as connection:
+            name = sql.Identifier(self.database)
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+    def _end_processes(self) -> None:
         self.http.close()
         for process in self.processes.values():
             process.terminate()
@@ -223,10 +236,6 @@ class Stack:
         if hasattr(self, "sandbox"):
             self.sandbox.stop()
         self.redis.stop()
-        administration = self.postgres.url(SUPERUSER, "postgres")
-        with psycopg.connect(administration, autocommit=True) as connection:
-            name = sql.Identifier(self.database)
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     # What can be seen
 

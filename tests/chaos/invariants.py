@@ -1,0 +1,346 @@
+"""What must hold once all is quiet, looked at from outside: tables, sandbox, the program's own log.
+
+Each function returns a sentence for every breach; `EVERY` names them all.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from approvals.core.canonical import digest
+from tests.chaos.plans import DECISIONS
+from tests.chaos.stage import Stage
+from tests.e2e.metrics import Scrape, scrape
+
+Json = dict[str, Any]
+ENDED_RUN = {"completed", "rejected", "expired", "cancelled", "failed"}
+RESOLVING = {
+    "request.approved", "request.rejected", "request.expired", "request.cancelled",
+    "request.superseded",
+}  # fmt: skip
+APPROVING_STATES = {"Done", "Approved"}
+
+
+@dataclass
+class Facts:
+    """Everything that is known of a stage whose traffic is over; read once, when first asked."""
+
+    stage: Stage
+    lives: Sequence[Json]
+
+    @cached_property
+    def requests(self) -> Mapping[str, Json]:
+        """The requests, by id."""
+        rows = self.stage.rows(
+            "SELECT *, expires_at > clock_timestamp() AS open FROM approval_requests"
+        )
+        return {str(row["id"]): row for row in rows}
+
+    @cached_property
+    def runs(self) -> Mapping[str, Json]:
+        """The runs, by id."""
+        return {str(row["id"]): row for row in self.stage.rows("SELECT * FROM agents_run")}
+
+    @cached_property
+    def executions(self) -> Mapping[str, Json]:
+        """The executions, by key."""
+        return {row["key"]: row for row in self.stage.rows("SELECT * FROM agents_execution")}
+
+    @cached_property
+    def audit(self) -> Mapping[str, Sequence[Json]]:
+        """The audit entries of each stream, in order."""
+        streams: dict[str, list[Json]] = defaultdict(list)
+        query = "SELECT stream, name, data, at FROM approvals_auditentry ORDER BY stream, number"
+        for row in self.stage.rows(query):
+            streams[str(row["stream"])].append(row)
+        return streams
+
+    @cached_property
+    def votes(self) -> Mapping[str, Sequence[Json]]:
+        """The votes on each request."""
+        votes: dict[str, list[Json]] = defaultdict(list)
+        for row in self.stage.rows("SELECT * FROM approvals_vote"):
+            votes[str(row["request_id"])].append(row)
+        return votes
+
+    @cached_property
+    def effects(self) -> Mapping[str, Sequence[Json]]:
+        """What really happened outside, by the idempotency key it happened under."""
+        effects: dict[str, list[Json]] = defaultdict(list)
+        file = self.stage.data_dir / "effects.jsonl"
+        for line in file.read_text().splitlines() if file.exists() else []:
+            effect = json.loads(line)
+            effects[effect["idempotency_key"]].append(effect)
+        for call in self.stage.sandbox.hook_calls():
+            effects[str(call["idempotency_key"])].append(call)
+        return effects
+
+    @cached_property
+    def issues(self) -> Mapping[str, Sequence[Json]]:
+        """The Linear issues that name a request in their description, by request."""
+        issues: dict[str, list[Json]] = defaultdict(list)
+        for issue in self.stage.sandbox.issues():
+            issues[issue["id"]].append(issue)
+        return issues
+
+    @cached_property
+    def comments(self) -> Mapping[str, Sequence[str]]:
+        """The comments on pull requests, by the marker on their first line."""
+        comments: dict[str, list[str]] = defaultdict(list)
+        for comment in self.stage.sandbox.github_comments():
+            comments[comment["body"].partition("\n")[0]].append(comment["body"])
+        return comments
+
+    @cached_property
+    def pages(self) -> Sequence[Scrape]:
+        """The metrics of both web servers."""
+        return [scrape(url) for url in self.stage.urls]
+
+
+def lives_were_led(facts: Facts) -> Iterator[str]:
+    """Nothing that was asked for went unanswered, and nothing was asked for twice."""
+    by_label = Counter(
+        row["idempotency_key"] for row in facts.runs.values() if row["idempotency_key"]
+    )
+    for life in facts.lives:
+        label = life["plan"]["label"]
+        if life["problem"]:
+            yield f"{label}: {life['problem']}"
+        if by_label[label] != 1:
+            yield f"{label} was started {by_label[label]} times."
+
+
+def final_or_truly_pending(facts: Facts) -> Iterator[str]:
+    """A request is decided, or it can still be, and its run waits for it."""
+    for key, row in facts.requests.items():
+        run = facts.runs[row["workflow_id"]]
+        if row["status"] == "pending" and not row["open"]:
+            yield f"Request {key} is past its deadline and still pending."
+        elif row["status"] == "pending" and run["status"] not in {"waiting", "needs_attention"}:
+            yield f"Request {key} is pending, but its run is {run['status']}."
+
+
+def one_decision_each(facts: Facts) -> Iterator[str]:
+    """The log holds one decision of each final request, and it is the one that stands."""
+    for key, row in facts.requests.items():
+        said = [one["name"] for one in facts.audit[key] if one["name"] in RESOLVING]
+        wanted = [] if row["status"] == "pending" else [f"request.{row['status']}"]
+        if said != wanted:
+            yield f"Request {key} is {row['status']}, but its log says {said}."
+
+
+def answers_hold(facts: Facts) -> Iterator[str]:
+    """What a call was told is decided stays decided so."""
+    for life in facts.lives:
+        for told in life["told"]:
+            stands = facts.requests[told["request"]]["status"]
+            if told["status"] != "pending" and told["status"] != stands:
+                yield f"{told['request']} is {stands}; {told['who']} was told: {told['status']}."
+
+
+def what_people_said_counts(facts: Facts) -> Iterator[str]:
+    """Nothing that people decided, by whichever way, is still waiting."""
+    for life in facts.lives:
+        if life["plan"]["end"] in DECISIONS:
+            for key in life["requests"]:
+                if facts.requests[key]["status"] == "pending":
+                    yield f"{key} waits, though {life['plan']['way']} decided it."
+
+
+def quorum_was_there(facts: Facts) -> Iterator[str]:
+    """What is approved was approved by enough people who did not ask for it themselves."""
+    for key, row in facts.requests.items():
+        if row["status"] != "approved":
+            continue
+        given = [vote for vote in facts.votes[key] if vote["choice"] == "approve"]
+        people = {vote["user_id"] for vote in given} - {row["opened_by_id"]}
+        if len(people) < row["policy"]["quorum"]:
+            yield f"Request {key} is approved by {len(people)} of {row['policy']['quorum']}."
+
+
+def nothing_ran_unapproved(facts: Facts) -> Iterator[str]:
+    """Whatever happened was approved, just so, and in time; or needed no approval."""
+    for key in facts.effects:
+        if key and key not in facts.executions:
+            yield f"Something ran under the key {key}, which no execution has."
+    for key, row in facts.executions.items():
+        kind, _, request_id = key.partition(":")
+        if kind != "request":
+            # The one operation of the plans that the shipped rules let through.
+            task = facts.runs[str(row["run_id"])]["task"]
+            if (task["operation"], task["environment"]) != ("deploy", "staging"):
+                yield f"{key} ran without a request: {task}"
+            continue
+        request = facts.requests[request_id]
+        if request["status"] != "approved":
+            yield f"{key} was begun, but the request is {request['status']}."
+            continue
+        if row["digest"] != digest(request["action"]) or row["action"] != request["action"]:
+            yield f"{key} is another action than the one that was approved."
+        limit = request["policy"]["execute_within_seconds"]
+        if not 0 <= _seconds(request["decided_at"], row["started_at"]) <= limit:
+            yield f"{key} was begun at {row['started_at']}, decided {request['decided_at']}."
+
+
+def nothing_ran_twice(facts: Facts) -> Iterator[str]:
+    """An action happened once; one that may be repeated, once for each time it was begun."""
+    for key, happened in facts.effects.items():
+        row = facts.executions.get(key)
+        if row is None:
+            continue
+        most = row["attempts"] if row["action"].get("idempotent") else 1
+        if len(happened) > most:
+            yield f"{key} happened {len(happened)} times, begun {row['attempts']} times."
+    for request_id, row in facts.requests.items():
+        begun = [one for one in facts.audit[request_id] if one["name"] == "execution.started"]
+        action = row["action"] or {}
+        if len(begun) > 1 and not action.get("idempotent"):
+            yield f"The action of {request_id} was begun {len(begun)} times."
+
+
+def places_were_deployed_once(facts: Facts) -> Iterator[str]:
+    """A graph of somebody else's did what was approved once, and nothing else."""
+    done: dict[str, list[str]] = defaultdict(list)
+    for effect in facts.effects[""]:
+        done[effect["options"].get("label", "")].append(effect["options"].get("place", ""))
+    for life in facts.lives:
+        if life["plan"]["operation"] != "two_regions":
+            continue
+        places = done[life["plan"]["label"]]
+        rows = [facts.requests[key] for key in life["requests"]]
+        approved = {r["task"]["place"] for r in rows if r["status"] == "approved"}
+        if len(places) != len(set(places)) or set(places) - approved:
+            yield f"{life['plan']['label']} deployed {places}, approved were {approved}."
+        run = facts.runs[life["workflow_id"]]
+        if run["status"] == "completed" and set(places) != approved:
+            yield f"{life['plan']['label']} is completed without {approved - set(places)}."
+
+
+def nothing_approved_was_left_undone(facts: Facts) -> Iterator[str]:
+    """What was approved was done, or its run says why not to a person, or somebody cancelled it."""
+    for key, row in facts.requests.items():
+        if row["status"] != "approved" or row["action"] is None:
+            continue
+        run = facts.runs[row["workflow_id"]]
+        execution = facts.executions.get(f"request:{key}")
+        ended = execution is not None and execution["status"] in {"succeeded", "failed"}
+        if ended and facts.effects.get(f"request:{key}"):
+            continue
+        if run["status"] == "needs_attention" and run["attention"]:
+            continue
+        if run["status"] == "cancelled" and execution is None:
+            continue
+        stands = "not begun" if execution is None else execution["status"]
+        yield f"Request {key} is approved, but its action is {stands}; the run: {run['status']}."
+
+
+def runs_are_at_rest(facts: Facts) -> Iterator[str]:
+    """A run has ended, waits for a person's decision, or says what it needs one for."""
+    waiting = {row["workflow_id"] for row in facts.requests.values() if row["status"] == "pending"}
+    for key, run in facts.runs.items():
+        if run["status"] in ENDED_RUN:
+            continue
+        if run["status"] == "waiting" and key in waiting:
+            continue
+        if run["status"] == "needs_attention" and run["attention"]:
+            continue
+        yield f"Run {key} is {run['status']}."
+
+
+def nothing_is_owed(facts: Facts) -> Iterator[str]:
+    """Nobody is owed news, and nothing was given up."""
+    query = "SELECT request_id, channel, last_error FROM approvals_delivery WHERE done < wanted"
+    for row in facts.stage.rows(query):
+        yield f"{row['channel']} is owed news of {row['request_id']}: {row['last_error']}"
+
+
+def one_issue_each(facts: Facts) -> Iterator[str]:
+    """Linear has one issue of each request, in a state that agrees with it."""
+    for key, row in facts.requests.items():
+        issues = facts.issues[key]
+        if len(issues) != 1:
+            # Of what ended before it could be told of, Linear is told nothing.
+            if issues or row["status"] in {"pending", "approved", "rejected"}:
+                yield f"Linear has {len(issues)} issues of request {key}, which is {row['status']}."
+            continue
+        state = issues[0]["state"]
+        approves = state in APPROVING_STATES
+        if row["status"] == "pending" and state not in {"Todo", "Backlog", "In Progress"}:
+            yield f"Request {key} is pending, but its issue is {state}."
+        if row["status"] != "pending" and approves != (row["status"] == "approved"):
+            yield f"Request {key} is {row['status']}, but its issue is {state}."
+        if row["linear_issue_id"] != issues[0]["identifier"]:
+            yield f"Request {key} names the issue {row['linear_issue_id']}."
+
+
+def comments_are_right(facts: Facts) -> Iterator[str]:
+    """A pull request says once what was asked and once how it ended."""
+    for key, row in facts.requests.items():
+        if row["pr_number"] is None:
+            continue
+        opened, resolved = (
+            facts.comments.get(f"<!-- hitl:{key}:{part} -->", ()) for part in ("opened", "resolved")
+        )
+        if len(opened) > 1 or len(resolved) != (row["status"] != "pending"):
+            yield f"Of {key} the PR has {len(opened)} openings and {len(resolved)} outcomes."
+        elif resolved and f"### {row['status'].capitalize()}" not in resolved[0]:
+            yield f"Of {key}, which is {row['status']}, the PR says: {resolved[0][:90]!r}"
+
+
+def audit_is_whole(facts: Facts) -> Iterator[str]:
+    """The chain of the log is unbroken, and every request says what its entries say."""
+    said = facts.stage.manage("verify_audit")
+    if said != "The audit log is whole, and every request agrees with it.":
+        yield said
+
+
+def metrics_tell_the_tables(facts: Facts) -> Iterator[str]:
+    """Both web servers count what the tables hold."""
+    created: Counter[tuple[str, ...]] = Counter()
+    resolved: Counter[tuple[str, ...]] = Counter()
+    for row in facts.requests.values():
+        created[(row["agent_name"], row["risk_level"], row["environment"])] += 1
+        if row["status"] != "pending":
+            resolved[(row["agent_name"], row["risk_level"], row["status"])] += 1
+    ended = Counter((run["status"],) for run in facts.runs.values() if run["status"] in ENDED_RUN)
+    for page in facts.pages:
+        for name, labels, wanted in (
+            (
+                "hitl_approval_requests_created_total",
+                ("agent", "risk_level", "environment"),
+                created,
+            ),
+            ("hitl_approval_requests_resolved_total", ("agent", "risk_level", "status"), resolved),
+            ("hitl_runs_ended_total", ("status",), ended),
+        ):
+            told = page.counted(name, labels)
+            if told != wanted:
+                yield f"{name} tells {dict(told)}, the tables hold {dict(wanted)}."
+
+
+def _seconds(earlier: datetime, later: datetime) -> float:
+    return (later - earlier).total_seconds()
+
+
+EVERY: Sequence[Callable[[Facts], Iterable[str]]] = (
+    lives_were_led,
+    final_or_truly_pending,
+    one_decision_each,
+    answers_hold,
+    what_people_said_counts,
+    quorum_was_there,
+    nothing_ran_unapproved,
+    nothing_ran_twice,
+    places_were_deployed_once,
+    nothing_approved_was_left_undone,
+    runs_are_at_rest,
+    nothing_is_owed,
+    one_issue_each,
+    comments_are_right,
+    audit_is_whole,
+    metrics_tell_the_tables,
+)

@@ -158,7 +158,7 @@ def _not_begun(row: "ApprovalRequest", log: Log, now: datetime) -> Iterator[Step
         late = f"The operation was not begun within {duration(limit)} of the approval."
         yield Step(Mark.TROUBLE, late)
     else:
-        words = f"The operation has not begun yet. It must within {duration(limit)}."
+        words = f"The operation has not begun yet. It must begin within {duration(limit)}."
         yield Step(Mark.NOW, words)
 
 

@@ -83,23 +83,26 @@ def confirmation(environment: str, operation: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span in its two largest units, such as "3 h 20 min"."""
+    """A span in its two largest units, such as "3 h 20 min" or "1 min 30 s"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     counts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
     first = next((place for place, (count, _) in enumerate(counts) if count), 3)
-    # Beside hours and minutes, minutes and seconds say nothing more.
-    shown = counts[first : first + 2] if first < 2 else counts[first : first + 1]
-    return " ".join(f"{count} {unit}" for count, unit in shown if count) or "0 s"
+    return (
+        " ".join(f"{count} {unit}" for count, unit in counts[first : first + 2] if count) or "0 s"
+    )
 
 
 def relative(moment: datetime, now: datetime) -> str:
     """How far a moment is from now: "in 3 h 20 min", "5 min ago"."""
     seconds = (moment - now).total_seconds()
-    if abs(seconds) < 1:
+    away = abs(seconds)
+    if away < 1:
         return "now"
-    return f"in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} ago"
+    # Seconds beside minutes are out of date as soon as they are read.
+    words = duration(away if away < 60 else away // 60 * 60)
+    return f"in {words}" if seconds > 0 else f"{words} ago"
 
 
 @dataclass(frozen=True)

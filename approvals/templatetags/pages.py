@@ -85,12 +85,6 @@ def web_address(value: object) -> str:
 
 
 @register.filter
-def duration(seconds: float) -> str:
-    """A span of seconds in words."""
-    return wording.duration(seconds)
-
-
-@register.filter
 def via_words(via: str) -> str:
     """The way by which something came, in words."""
     return wording.VIA.get(via, via)

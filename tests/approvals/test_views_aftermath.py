@@ -60,7 +60,7 @@ def test_what_happens_next_is_told_until_the_run_ends() -> None:
     assert "What happens next" in text
     assert "Chat, GitHub and Linear are told next." in text
     assert "The workflow is told of the decision." in text
-    assert "The operation has not begun yet. It must within 4 h." in text
+    assert "The operation has not begun yet. It must begin within 4 h." in text
     told(request_id, "linear")
     services.record_event(request_id, EventName.EXECUTION_STARTED, {"attempt": 1})
     text = seen(request_id).text

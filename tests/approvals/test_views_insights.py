@@ -101,8 +101,8 @@ def test_the_tables_say_what_was_put_in(desk: Client, busy: None) -> None:
     ]
     assert table(desk, "risks") == [
         ["Critical", "1", "5 min", "5 min"],
-        ["High", "1", "3 min", "3 min"],
-        ["Low", "1", "1 min", "1 min"],
+        ["High", "1", "3 min 20 s", "3 min 20 s"],
+        ["Low", "1", "1 min 40 s", "1 min 40 s"],
     ]
     assert table(desk, "slowest")[0] == ["Operation 2", "1", "5 min", "5 min"]
     assert table(desk, "rejected") == [["Operation 2", "1", "1", "100%"]]

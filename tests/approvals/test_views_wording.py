@@ -18,7 +18,9 @@ NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
     [
         (0, "0 s"),
         (59, "59 s"),
-        (61, "1 min"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (119, "1 min 59 s"),
         (3600, "1 h"),
         (3600 * 3 + 60 * 20 + 5, "3 h 20 min"),
         (86_400, "1 d"),
@@ -33,6 +35,17 @@ def test_a_moment_is_told_from_now() -> None:
     assert wording.relative(NOW + timedelta(hours=2), NOW) == "in 2 h"
     assert wording.relative(NOW - timedelta(minutes=5), NOW) == "5 min ago"
     assert wording.relative(NOW, NOW) == "now"
+    assert wording.relative(NOW + timedelta(seconds=119), NOW) == "in 1 min"
+    assert (
+        wording.relative(NOW - timedelta(hours=3, minutes=20, seconds=5), NOW) == "3 h 20 min ago"
+    )
+    assert wording.relative(NOW + timedelta(seconds=59), NOW) == "in 59 s"
+
+
+def test_a_limit_is_told_to_the_second_where_people_approve_by_it() -> None:
+    shown = wording.work({}, {"argv": ["true"], "timeout_seconds": 119})
+    assert shown is not None
+    assert ("Time limit", "1 min 59 s") in shown.facts
 
 
 @pytest.mark.parametrize(

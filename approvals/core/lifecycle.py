@@ -42,6 +42,8 @@ class Via(StrEnum):
 
 # A word in a thread is easily meant for something else: these never decide critical requests.
 CASUAL = frozenset({Via.LINEAR_COMMENT, Via.LINEAR_REACTION})
+# What goes with a vote by these ways says how it was cast; the voter wrote nothing.
+WORDLESS = frozenset({Via.LINEAR_MOVE, Via.LINEAR_REACTION})
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ _EVENT = {
 
 @dataclass(frozen=True)
 class Ballot:
-    """Where a request stands after a vote that counts."""
+    """Where a request stands after a vote that counts; `changed` where there was anything new."""
 
     request_id: UUID
     workflow_id: str
@@ -61,6 +61,7 @@ def cast_vote(
 ) -> Ballot:
     """Count one person's vote, which may decide the request.
 
+    The same vote again changes nothing, unless it comes with other words than are kept with it.
     `detail` is kept with the audit entry; `shown_at`, by the database's clock, is when the voter
     was first shown the request. Raises RequestNotFound, InvalidInput, AlreadyDecided and
     NotAllowed; a refusal is recorded before it is raised.
@@ -195,7 +196,8 @@ def _count(
     shown_at: datetime | None,
 ) -> Ballot:
     policy = row.frozen_policy
-    if outcome.changed:
+    changed = outcome.changed or _says_more(row, actor, comment)
+    if changed:
         vote = {"choice": choice, "comment": comment, "via": actor.via, "cast_at": now}
         Vote.objects.update_or_create(
             request=row,
@@ -222,8 +224,15 @@ def _count(
     if outcome.status is not Status.PENDING:
         _resolve([row], outcome.status, actor, now, comment)
     return Ballot(
-        row.pk, row.workflow_id, outcome.status, outcome.approvals, policy.quorum, outcome.changed
+        row.pk, row.workflow_id, outcome.status, outcome.approvals, policy.quorum, changed
     )
+
+
+def _says_more(row: ApprovalRequest, actor: Actor, comment: str) -> bool:
+    """Whether somebody who stays with their vote gives it words that are not kept yet."""
+    if actor.via in lifecycle.WORDLESS or not comment.strip():
+        return False
+    return not Vote.objects.filter(request=row, user_id=actor.user_id, comment=comment).exists()
 
 
 def _seconds(shown_at: datetime | None, now: datetime) -> float | None:

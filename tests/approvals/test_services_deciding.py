@@ -96,9 +96,36 @@ def test_the_same_vote_again_counts_once_and_changes_nothing() -> None:
     grace = manager("grace")
     approve(request_id, grace, comment="first")
     before = (entries(request_id), owed(request_id), Vote.objects.values().get())
-    ballot = approve(request_id, replace(grace, via=Via.API), comment="second")
-    assert (ballot.changed, ballot.status, ballot.approvals) == (False, Status.PENDING, 1)
-    assert (entries(request_id), owed(request_id), Vote.objects.values().get()) == before
+    for comment in ("first", "", " \n"):
+        ballot = approve(request_id, replace(grace, via=Via.API), comment=comment)
+        assert (ballot.changed, ballot.status, ballot.approvals) == (False, Status.PENDING, 1)
+        assert (entries(request_id), owed(request_id), Vote.objects.values().get()) == before
+
+
+def test_a_new_comment_on_the_same_vote_is_kept_and_the_first_one_stays_in_the_log() -> None:
+    request_id = opened(DELETE, **EVERYWHERE)
+    grace = manager("grace")
+    approve(request_id, grace, comment="first")
+    told = owed(request_id)["linear"]
+    ballot = approve(request_id, replace(grace, via=Via.API), comment="only after 18:00")
+    assert (ballot.changed, ballot.status, ballot.approvals) == (True, Status.PENDING, 1)
+    vote = Vote.objects.get()
+    assert (vote.choice, vote.comment, vote.via) == ("approve", "only after 18:00", Via.API)
+    cast = AuditEntry.objects.filter(stream=request_id, name="vote.cast").order_by("number")
+    assert [entry.data["comment"] for entry in cast] == ["first", "only after 18:00"]
+    assert [entry.data["approvals"] for entry in cast] == [1, 1]
+    assert owed(request_id)["linear"] > told
+
+
+@pytest.mark.parametrize("via", [Via.LINEAR_MOVE, Via.LINEAR_REACTION])
+def test_a_move_or_a_reaction_takes_no_comment_away(via: Via) -> None:
+    request_id = opened({"operation": "terraform_apply", "environment": "production"})
+    grace = manager("grace")
+    approve(request_id, grace, comment="only after 18:00")
+    ballot = approve(request_id, replace(grace, via=via), comment="Moved to Approved by grace")
+    assert not ballot.changed
+    assert Vote.objects.get().comment == "only after 18:00"
+    assert entries(request_id)[1:] == ["vote.cast"]
 
 
 def test_somebody_may_change_their_vote_while_it_is_pending() -> None:

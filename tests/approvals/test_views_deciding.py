@@ -69,6 +69,18 @@ def test_a_first_of_two_votes_is_counted_and_may_be_changed() -> None:
     assert row(request_id).status == "rejected"
 
 
+def test_a_comment_is_added_to_a_vote_that_was_cast_before() -> None:
+    request_id, client = opened(DELETE), signed_in(manager("maria"))
+    address = f"/approvals/{request_id}/approve/"
+    client.post(address, {"approve-words": "Fine", **TYPED})
+    answer = client.post(address, {"approve-words": "only after 18:00", **TYPED}, headers=HTMX)
+    assert "Your vote counts: 1 of 2 approvals." in read(answer).text
+    assert Vote.objects.get(request_id=request_id).comment == "only after 18:00"
+    text = page_of(client, request_id).text
+    assert "only after 18:00" in text
+    assert "Fine" in text
+
+
 def test_what_i_may_not_do_stays_visible_disabled_and_says_why() -> None:
     request_id = opened(DEPLOY)
     page = read(signed_in(person("dora", "developers")).get(f"/approvals/{request_id}/"))

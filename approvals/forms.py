@@ -3,11 +3,10 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.http import QueryDict
 
 from approvals.core.lifecycle import Choice, Status
 from approvals.core.risk import Risk
@@ -189,41 +188,38 @@ class RejectForm(forms.Form):
         return given
 
 
+class _IdsField(forms.Field):
+    """The ids of several rows, each once, in the order in which they were sent."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[UUID]:
+        """Whatever is an id at all; which row it is of, the verb looks up."""
+        try:
+            return list(dict.fromkeys(UUID(text) for text in value or ()))
+        except ValueError as error:
+            raise forms.ValidationError("A request is named by its id.") from error
+
+
 class BatchForm(forms.Form):
     """One word about several requests."""
 
     MOST = 50
 
-    request = forms.TypedMultipleChoiceField(coerce=UUID)
-    choice = forms.ChoiceField(choices=[(choice, choice) for choice in Choice])
+    request = _IdsField(error_messages={"required": "Choose at least one request."})
+    choice = forms.ChoiceField(
+        choices=[(choice, choice) for choice in Choice],
+        error_messages={"required": "Approve them, or reject them?"},
+    )
     words = _words("Comment, or the reason for a rejection", required=False)
-
-    def __init__(self, data: QueryDict | None = None) -> None:
-        super().__init__(data, prefix=None)
-        field = cast("forms.TypedMultipleChoiceField", self.fields["request"])
-        given = [] if data is None else data.getlist("request")
-        # What is an id at all; which request it is of, the verb looks up.
-        field.choices = [(text, text) for text in given if _is_id(text)]
-        field.error_messages["required"] = "Choose at least one request."
-        self.fields["choice"].error_messages["required"] = "Approve them, or reject them?"
-        field.error_messages["invalid_choice"] = "A request is named by its id."
 
     def clean(self) -> None:
         """A rejection has a reason, and only so many are decided at once."""
-        chosen = self.cleaned_data.get("request") or []
-        if len(chosen) > self.MOST:
+        if len(self.cleaned_data.get("request", ())) > self.MOST:
             self.add_error("request", f"At most {self.MOST} requests are decided at once.")
         reason = str(self.cleaned_data.get("words") or "").strip()
         if self.cleaned_data.get("choice") == Choice.REJECT and not reason:
             self.add_error("words", "Say why, so that whoever asked knows what to change.")
-
-
-def _is_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 class CancelForm(forms.Form):

@@ -9,7 +9,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from approvals import masking, outbox, services, wording
+from approvals import masking, services, wording
 from approvals.admin import cells, search
 from approvals.admin.access import RowAdmin, able
 from approvals.admin.beside import DeliveryInline, VoteInline, WebhookInline
@@ -22,7 +22,6 @@ from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor, Choice, Status
 from approvals.core.risk import Risk
 from approvals.core.roles import Ability
-from approvals.errors import NotAllowed
 from approvals.models import ApprovalRequest, ClockTimestamp
 from approvals.selectors.request import may_cancel, status_at, why_not
 
@@ -280,14 +279,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
 def _voting(choice: Choice) -> Any:
     def vote(row: ApprovalRequest, actor: Actor, reason: str) -> str:
-        critical = choice is Choice.APPROVE and row.risk_level == Risk.CRITICAL
-        # Whoever may not decide it is told why by the verb, which records it.
-        if critical and why_not(row, actor, outbox.clock()) is None:
-            raise NotAllowed(
-                f"A critical request is approved on its own page, {row.url}, where the name of its"
-                " environment is typed."
-            )
-        ballot = services.cast_vote(row.pk, actor=actor, choice=choice, comment=reason)
+        ballot = services.cast_vote_in_batch(row.pk, actor=actor, choice=choice, comment=reason)
         return f"now {ballot.status}, {ballot.approvals} of {ballot.quorum} approvals."
 
     return vote

@@ -1,6 +1,7 @@
 """The verbs: every write goes through one of them, with an actor, and leaves an audit entry."""
 
 from approvals.audit import SYSTEM
+from approvals.services.batch import cast_vote_in_batch
 from approvals.services.deciding import (
     Ballot,
     cancel_request,
@@ -29,6 +30,7 @@ __all__ = [
     "beat_heart",
     "cancel_request",
     "cast_vote",
+    "cast_vote_in_batch",
     "create_approver",
     "create_token",
     "expire_overdue",

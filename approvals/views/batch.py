@@ -1,21 +1,22 @@
 """One word about several requests: each is decided for itself, by the same verb as on its page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
 from approvals import services, wording
 from approvals.core.lifecycle import Actor, Choice, Status
-from approvals.core.risk import Risk
 from approvals.errors import Refusal
 from approvals.forms import BatchForm
 from approvals.selectors.request import requests_by_id
 from approvals.views.access import PageRequest, actor_of, signed_in
-from approvals.views.queue import queue_page
+from approvals.views.queue import SAID, queue_page
 
 if TYPE_CHECKING:
     from approvals.models import ApprovalRequest
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Said:
     """What came of the word about one request."""
 
-    request_id: UUID
+    request_id: str
     title: str
     sentence: str
     refused: bool = False
@@ -45,6 +46,7 @@ def batch(request: PageRequest) -> HttpResponse:
     """Vote on every chosen request, and say in the queue what came of each.
 
     Reading the address changes nothing and leads to the queue: after a login people arrive so.
+    Without htmx the session carries what came of it to the queue, where a reload repeats nothing.
     """
     if request.method != "POST":
         return redirect("queue")
@@ -56,27 +58,29 @@ def batch(request: PageRequest) -> HttpResponse:
     known = requests_by_id(form.cleaned_data["request"])
     said = [
         _vote(request_id, known.get(request_id), actor, choice, words)
-        for request_id in dict.fromkeys(form.cleaned_data["request"])
+        for request_id in form.cleaned_data["request"]
     ]
     refused = [one for one in said if one.refused]
     done = [one for one in said if not one.refused]
     summary = Summary(done, refused, words if refused else "")
-    return queue_page(request, actor, summary=summary)
+    if request.htmx:
+        return queue_page(request, actor, summary=summary)
+    request.session[SAID] = asdict(summary)
+    query = request.GET.urlencode()
+    return redirect(f"{reverse('queue')}?{query}" if query else "queue")
 
 
 def _vote(
     request_id: UUID, row: "ApprovalRequest | None", actor: Actor, choice: Choice, words: str
 ) -> Said:
     if row is None:
-        return Said(request_id, str(request_id), "There is no such request.", refused=True)
+        return Said(str(request_id), str(request_id), "There is no such request.", refused=True)
     title = wording.heading(row.operation, row.environment, row.task)
-    if choice is Choice.APPROVE and row.risk_level == Risk.CRITICAL:
-        sentence = "Critical requests are approved one at a time, on their own page."
-        return Said(request_id, title, sentence, refused=True)
+    said = partial(Said, str(request_id), title)
     try:
-        ballot = services.cast_vote(request_id, actor=actor, choice=choice, comment=words)
+        ballot = services.cast_vote_in_batch(request_id, actor=actor, choice=choice, comment=words)
     except Refusal as refusal:
-        return Said(request_id, title, str(refusal), refused=True)
+        return said(str(refusal), refused=True)
     if ballot.status is Status.PENDING:
-        return Said(request_id, title, f"{ballot.approvals} of {ballot.quorum} approvals")
-    return Said(request_id, title, str(ballot.status))
+        return said(f"{ballot.approvals} of {ballot.quorum} approvals")
+    return said(str(ballot.status))

@@ -22,6 +22,8 @@ ROWS, WAITING_SHOWN, DECIDED_SHOWN = 50, 40, 25
 FORM = "filters"
 # Under what the session keeps the filters, and what in an address lets go of them.
 KEPT, CLEAR = "queue", "clear"
+# Under what it keeps what came of a batch until the next page tells it.
+SAID = "batch"
 
 
 @require_safe
@@ -31,13 +33,15 @@ def queue(request: PageRequest) -> HttpResponse:
 
     Without filters in the address those of the session's last visit are gone back to.
     """
+    said = None
     if not request.htmx:
         if CLEAR in request.GET:
             request.session.pop(KEPT, None)
             return redirect("queue")
         if not request.GET and (kept := request.session.get(KEPT)):
             return redirect(f"{request.path}?{kept}")
-    return queue_page(request, actor_of(request))
+        said = request.session.pop(SAID, None)
+    return queue_page(request, actor_of(request), summary=said)
 
 
 def queue_page(

@@ -16,9 +16,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 
 
 def send(client: Client, choice: str, *ids: object, words: str = "", **headers: str) -> Page:
-    """The page that answers the batch; it is never an error."""
+    """The page that tells what came of the batch; it is never an error."""
     data = {"choice": choice, "words": words, "request": [str(one) for one in ids]}
     answer = client.post("/batch/", data, headers=headers)
+    if answer.status_code == 302:
+        answer = client.get(answer["Location"])
     assert answer.status_code in {200, 422}
     return read(answer)
 
@@ -50,13 +52,38 @@ def test_what_is_refused_says_why_and_the_rest_is_done(desk: Client) -> None:
     page = send(desk, "approve", fine, quorum, critical, own, decided, gone, words="All good")
     assert row(fine).status == "approved"
     assert row(critical).status == row(own).status == "pending"
-    assert "Critical requests are approved one at a time, on their own page." in page.text
+    assert f"A critical request is approved on its own page: {row(critical).url}" in page.text
     assert "Whoever asked for an operation may not decide it." in page.text
     assert "already rejected by otto" in page.text
     assert "There is no such request." in page.text
     assert "4 refused" in page.text
     assert "What you had written: All good" in page.text
     assert not row(critical).votes.exists()
+
+
+def test_who_may_not_decide_a_critical_one_is_told_so_and_it_is_recorded(desk: Client) -> None:
+    own = opened(DEPLOY, requested_by="maria")
+    page = send(desk, "approve", own)
+    assert "Whoever asked for an operation may not decide it." in page.text
+    assert "on its own page" not in page.text
+    assert entries(own) == ["request.opened", "vote.refused"]
+
+
+def test_without_scripts_a_reload_neither_votes_again_nor_tells_it_again(desk: Client) -> None:
+    request_id, own = opened(MIGRATE), opened(MIGRATE, requested_by="maria")
+    data = {"choice": "approve", "words": "Fine", "request": [str(request_id), str(own)]}
+    answer = desk.post("/batch/?environment=staging&sort=newest", data)
+    address = "/?environment=staging&sort=newest"
+    assert (answer.status_code, answer["Location"]) == (302, address)
+    # A part that refreshes itself in another tab is not where it is told.
+    desk.get(address, headers={"HX-Request": "true"})
+    told = read(desk.get(address))
+    assert "1 done" in told.text
+    assert "1 refused" in told.text
+    assert "What you had written: Fine" in told.text
+    assert f"/approvals/{own}/" in told.links()
+    assert "1 done" not in read(desk.get(address)).text
+    assert entries(own) == ["request.opened", "vote.refused"]
 
 
 def test_critical_ones_can_be_rejected_together(desk: Client) -> None:

@@ -1,15 +1,16 @@
 """Pages about runs: the list, one run, and a person's way out of what needs attention."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
-from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from agents import selectors, services, wording
@@ -20,11 +21,11 @@ from approvals import outbox
 from approvals.actors import able
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability, to_cancel
-from approvals.errors import InvalidInput, Refusal, RequestNotFound
+from approvals.errors import RequestNotFound
 from approvals.masking import masked
 from approvals.templatetags.pages import plain_lines
-from approvals.views.access import PageRequest, actor_of, signed_in
-from approvals.views.notice import Notice
+from approvals.views.access import PageRequest, actor_of, is_live, signed_in
+from approvals.views.acting import NOTHING_SENT, Answer, Button, act
 
 OUTCOMES = ("done", "retry", "abandon")
 
@@ -49,7 +50,7 @@ def run_list(request: PageRequest) -> HttpResponse:
         "found": found,
         "heading": wording.STATUSES.get(chosen.get("status", ""), ""),
     }
-    if _live(request):
+    if is_live(request):
         return render(request, "agents/_runs.html", context, status=200 if fits else 422)
     filters.offer(wording.known_workflows(settings.HITL_GRAPHS))
     return render(request, "agents/runs.html", context, status=200 if fits else 422)
@@ -99,50 +100,29 @@ def cancel(request: PageRequest, run_id: UUID) -> HttpResponse:
 def _act(
     request: PageRequest, run_id: UUID, name: str, verb: Callable[[Actor, str], str]
 ) -> HttpResponse:
-    """Call a verb with what was typed, and show the result or the refusal in place.
-
-    Reading the address changes nothing and leads to the page: after a login people arrive so.
-    """
-    if request.method != "POST":
-        return redirect("run", run_id)
-    actor = actor_of(request)
-    form = ReasonForm(request.POST, prefix=name)
-    if not form.is_valid():
-        return _page(request, run_id, actor, bound={name: form}, status=422)
-    words = form.cleaned_data["words"]
-    try:
-        done = Notice(verb(actor, words))
-    except InvalidInput as refusal:
-        form.add_error("words", str(refusal))
-        return _page(request, run_id, actor, bound={name: form}, status=422)
-    except Refusal as refusal:
-        notice = Notice(str(refusal), refused=True, typed=words)
-        return _page(request, run_id, actor, notice=notice, status=refusal.http_status)
-    if request.htmx:
-        return _page(request, run_id, actor, notice=done)
-    messages.success(request, done.text)
-    return redirect("run", run_id)
-
-
-def _live(request: PageRequest) -> bool:
-    return bool(request.htmx) and not request.htmx.history_restore_request
+    button = Button(name, partial(ReasonForm, prefix=name), verb)
+    page = partial(_page, request, run_id)
+    return act(request, button, page=page, address=reverse("run", args=[run_id]))
 
 
 def _page(
-    request: PageRequest,
-    run_id: UUID,
-    actor: Actor,
-    *,
-    bound: Mapping[str, forms.Form] | None = None,
-    notice: Notice | None = None,
-    status: int = 200,
+    request: PageRequest, run_id: UUID, actor: Actor, answer: Answer = NOTHING_SENT
 ) -> HttpResponse:
     try:
-        context = _context(run_id, actor, bound or {})
+        context = _context(run_id, actor, answer.bound)
     except RequestNotFound as missing:
         raise Http404(str(missing)) from missing
-    template = "agents/_run.html" if _live(request) else "agents/run.html"
-    return render(request, template, {**context, "notice": notice}, status=status)
+    answer = answer.where_asked(_asked(context))
+    context["notice"] = answer.notice
+    template = "agents/_run.html" if is_live(request) else "agents/run.html"
+    return render(request, template, context, status=answer.status)
+
+
+def _asked(context: Mapping[str, Any]) -> set[str]:
+    """The forms that the page lets this person send."""
+    ways = {way.outcome for way, _ in context["ways"]} if context["may_settle"] else set()
+    may_cancel = context["may_cancel"] and not context["ended"]
+    return ways | {"cancel"} if may_cancel else ways
 
 
 def _context(run_id: UUID, actor: Actor, bound: Mapping[str, forms.Form]) -> dict[str, Any]:

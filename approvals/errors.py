@@ -20,6 +20,12 @@ class RequestNotFound(Refusal):
     http_status = 404
 
 
+class DeliveryNotFound(Refusal):
+    """There is no such delivery."""
+
+    http_status = 404
+
+
 class InvalidInput(Refusal):
     """A value does not fit; `field` names it."""
 

@@ -9,6 +9,7 @@ from approvals.services.deciding import (
     expire_overdue,
     record_event,
     record_run_event,
+    refuse_vote,
     supersede_request,
     withdraw_request,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "record_not_required",
     "record_run_event",
     "record_webhook",
+    "refuse_vote",
     "retry_delivery",
     "revoke_token",
     "supersede_request",

@@ -81,6 +81,23 @@ def cast_vote(
         raise refused
 
 
+def refuse_vote(request_id: UUID, *, actor: Actor, choice: Choice) -> None:
+    """Refuse, and record, a vote that may not be cast, whatever would be said with it.
+
+    Nothing comes of it where the vote may be cast. Raises RequestNotFound, AlreadyDecided and
+    NotAllowed.
+    """
+    with trail.step("refuse_vote", request_id=request_id, via=actor.via):
+        with transaction.atomic():
+            row = _locked(request_id)
+            now = outbox.clock()
+            fault = lifecycle.refusal(row.standing(), actor, now)
+            if fault is None:
+                return
+            refused = _refuse(row, actor, choice, fault, now, {})
+        raise refused
+
+
 def cancel_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
     """End a pending request that nobody is to decide any more; whoever asked, or an operator, may.
 
@@ -232,7 +249,8 @@ def _says_more(row: ApprovalRequest, actor: Actor, comment: str) -> bool:
     """Whether somebody who stays with their vote gives it words that are not kept yet."""
     if actor.via in lifecycle.WORDLESS or not comment.strip():
         return False
-    return not Vote.objects.filter(request=row, user_id=actor.user_id, comment=comment).exists()
+    mine = Vote.objects.filter(request=row, user_id=cast("int", actor.user_id))
+    return not mine.filter(comment=comment).exists()
 
 
 def _seconds(shown_at: datetime | None, now: datetime) -> float | None:

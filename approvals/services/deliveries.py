@@ -11,7 +11,7 @@ from approvals.core import intake
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
-from approvals.errors import InvalidInput, NotAllowed, RequestNotFound
+from approvals.errors import DeliveryNotFound, InvalidInput, NotAllowed
 from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Heartbeat
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ MAX_REASON = 4000
 def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
     """Try a delivery again at once; for operators.
 
-    Raises InvalidInput, NotAllowed and RequestNotFound.
+    Raises InvalidInput, NotAllowed and DeliveryNotFound.
     """
     if (fault := intake.text_fault(reason, MAX_REASON)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
@@ -31,7 +31,7 @@ def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
     with transaction.atomic():
         row = Delivery.objects.filter(pk=delivery_id).first()
         if row is None:
-            raise RequestNotFound(f"There is no delivery {delivery_id}.")
+            raise DeliveryNotFound(f"There is no delivery {delivery_id}.")
         request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         data = {"channel": row.channel, "reason": reason}
         fact = Fact(row.request_id, EventName.DELIVERY_RETRIED, actor, outbox.clock(), data)

@@ -24,6 +24,11 @@ class PageRequest(HttpRequest):
     htmx: HtmxDetails
 
 
+def is_live(request: PageRequest) -> bool:
+    """Whether htmx asks for the live part of a page, and not for a whole one to go back to."""
+    return bool(request.htmx) and not request.htmx.history_restore_request
+
+
 View = Callable[Concatenate[PageRequest, P], HttpResponseBase]
 
 

@@ -14,7 +14,7 @@ from approvals.policy import policy_groups
 from approvals.selectors import queue as requests
 from approvals.selectors import waiting
 from approvals.selectors.request import status_at
-from approvals.views.access import PageRequest, actor_of, signed_in
+from approvals.views.access import PageRequest, actor_of, is_live, signed_in
 
 # Rows on a page, of which those that were decided get what is left by those that wait.
 ROWS, WAITING_SHOWN, DECIDED_SHOWN = 50, 40, 25
@@ -72,8 +72,7 @@ def queue_page(
                 _keep(request, filters)
     if filters.errors:
         status = 422
-    live = request.htmx and not request.htmx.history_restore_request
-    if live:
+    if is_live(request):
         return render(request, "approvals/_queue.html", context, status=status)
     seen = requests.recently_seen()
     filters.offer(seen.agents, seen.environments, sorted(policy_groups()))

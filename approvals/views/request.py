@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import messages
 from django.http import Http404, HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from approvals import aftermath, masking, outbox, services, wording
@@ -16,22 +17,18 @@ from approvals.actors import able
 from approvals.core.lifecycle import Actor, Choice, Status
 from approvals.core.risk import Risk
 from approvals.core.roles import Ability
-from approvals.errors import InvalidInput, Refusal, RequestNotFound
+from approvals.errors import DeliveryNotFound, RequestNotFound
 from approvals.forms import ApproveForm, CancelForm, RejectForm, RetryForm
 from approvals.selectors import request as requests
 from approvals.selectors.waiting import next_waiting
 from approvals.timeline import Timeline
 from approvals.views import shown
-from approvals.views.access import PageRequest, actor_of, signed_in
-from approvals.views.notice import Notice
+from approvals.views.access import PageRequest, actor_of, is_live, signed_in
+from approvals.views.acting import NOTHING_SENT, Answer, Button, act
 from approvals.views.queue import kept_filters
 
 if TYPE_CHECKING:
     from approvals.models import ApprovalRequest, Delivery
-
-
-# Forms that are gone once the request is decided.
-_ENDING = {Choice.APPROVE, Choice.REJECT, "cancel"}
 
 
 @require_safe
@@ -44,17 +41,18 @@ def request_page(request: PageRequest, request_id: UUID) -> HttpResponse:
 @signed_in
 def approve(request: PageRequest, request_id: UUID) -> HttpResponse:
     """Vote to approve, with or without a comment; a critical one takes its name, typed."""
-    form = None
-    if request.method == "POST":
-        form = _approve_form(_found(request_id), request.POST)
-    return _vote(request, request_id, Choice.APPROVE, form)
+    return _vote(
+        request,
+        request_id,
+        Choice.APPROVE,
+        lambda sent: _approve_form(_found(request_id), sent),
+    )
 
 
 @signed_in
 def reject(request: PageRequest, request_id: UUID) -> HttpResponse:
     """Vote to reject, for a reason."""
-    form = RejectForm(request.POST, prefix=Choice.REJECT)
-    return _vote(request, request_id, Choice.REJECT, form)
+    return _vote(request, request_id, Choice.REJECT, partial(RejectForm, prefix=Choice.REJECT))
 
 
 @signed_in
@@ -65,7 +63,7 @@ def cancel(request: PageRequest, request_id: UUID) -> HttpResponse:
         services.cancel_request(request_id, actor=actor, reason=words)
         return "The request is cancelled."
 
-    return _act(request, request_id, "cancel", CancelForm(request.POST, prefix="cancel"), verb)
+    return _act(request, request_id, Button("cancel", partial(CancelForm, prefix="cancel"), verb))
 
 
 @signed_in
@@ -75,15 +73,18 @@ def retry(request: PageRequest, request_id: UUID, delivery_id: int) -> HttpRespo
 
     def verb(actor: Actor, words: str) -> str:
         if all(row.pk != delivery_id for row in requests.deliveries(request_id)):
-            raise RequestNotFound(f"Request {request_id} has no delivery {delivery_id}.")
+            raise DeliveryNotFound(f"Request {request_id} has no delivery {delivery_id}.")
         services.retry_delivery(delivery_id, actor=actor, reason=words)
         return "The delivery is tried again now."
 
-    return _act(request, request_id, name, RetryForm(request.POST, prefix=name), verb)
+    return _act(request, request_id, Button(name, partial(RetryForm, prefix=name), verb))
 
 
 def _vote(
-    request: PageRequest, request_id: UUID, choice: Choice, form: forms.Form | None
+    request: PageRequest,
+    request_id: UUID,
+    choice: Choice,
+    make: Callable[[QueryDict], forms.Form],
 ) -> HttpResponse:
     def verb(actor: Actor, words: str) -> str:
         shown_at = _first_shown(request, request_id, actor)
@@ -94,7 +95,15 @@ def _vote(
             choice,
         )
 
-    return _act(request, request_id, choice, form, verb)
+    def refuse(actor: Actor) -> None:
+        services.refuse_vote(request_id, actor=actor, choice=choice)
+
+    return _act(request, request_id, Button(choice, make, verb, refuse))
+
+
+def _act(request: PageRequest, request_id: UUID, button: Button) -> HttpResponse:
+    page = partial(_page, request, request_id)
+    return act(request, button, page=page, address=reverse("request", args=[request_id]))
 
 
 def _first_shown(request: PageRequest, request_id: UUID, actor: Actor) -> datetime | None:
@@ -114,63 +123,30 @@ def _outcome(ballot: services.Ballot, choice: Choice) -> str:
     return f"Your vote counts: {counted}."
 
 
-def _act(
-    request: PageRequest,
-    request_id: UUID,
-    name: str,
-    form: forms.Form | None,
-    verb: Callable[[Actor, str], str],
-) -> HttpResponse:
-    """Call a verb with what was typed, and show the result or the refusal in place.
-
-    Reading the address changes nothing and leads to the page: after a login people arrive so.
-    """
-    if request.method != "POST" or form is None:
-        return redirect("request", request_id)
-    actor, bound = actor_of(request), {name: form}
-    if not form.is_valid():
-        return _page(request, request_id, actor, bound=bound, status=422)
-    words = form.cleaned_data["words"]
-    try:
-        done = Notice(verb(actor, words))
-    except InvalidInput as refusal:
-        form.add_error("words", str(refusal))
-        return _page(request, request_id, actor, bound=bound, status=422)
-    except Refusal as refusal:
-        notice = Notice(str(refusal), refused=True, typed=_typed(form))
-        status = refusal.http_status
-        return _page(request, request_id, actor, bound=bound, notice=notice, status=status)
-    if request.htmx:
-        return _page(request, request_id, actor, notice=done)
-    messages.success(request, done.text)
-    return redirect("request", request_id)
-
-
 def _page(
-    request: PageRequest,
-    request_id: UUID,
-    actor: Actor,
-    *,
-    bound: Mapping[str, forms.Form] | None = None,
-    notice: Notice | None = None,
-    status: int = 200,
+    request: PageRequest, request_id: UUID, actor: Actor, answer: Answer = NOTHING_SENT
 ) -> HttpResponse:
     row, queue = _found(request_id), kept_filters(request)
-    context = _context(row, actor, bound or {})
+    context = _context(row, actor, answer.bound)
     context["queue_filtered"] = bool(queue.chosen())
     context["next"] = next_waiting(actor, queue.chosen(), row, sort=queue.order())
-    for name, form in (bound or {}).items():
-        refused, over = context["refused"], context["status"] is not Status.PENDING
-        if notice is None and refused and (over or name in set(Choice)) and name in _ENDING:
-            # What does not fit in a form that is not asked any more needs no mending.
-            notice = Notice(refused.sentence, refused=True, typed=_typed(form))
-            status = 409 if over else 403
-        _point_at_first_error(form)
     shown_at = _first_shown(request, request_id, actor) or context["now"]
     context["shown"] = shown.mark(request_id, actor, shown_at)
-    live = request.htmx and not request.htmx.history_restore_request
-    template = "approvals/_request.html" if live else "approvals/request.html"
-    return render(request, template, {**context, "notice": notice}, status=status)
+    answer = answer.where_asked(_asked(context))
+    context["notice"] = answer.notice
+    template = "approvals/_request.html" if is_live(request) else "approvals/request.html"
+    return render(request, template, context, status=answer.status)
+
+
+def _asked(context: Mapping[str, Any]) -> set[str]:
+    """The forms that the page lets this person send."""
+    votes = set() if context["refused"] else set[str](Choice)
+    withdrawal = {"cancel"} if context["may_cancel"] else set()
+    return (
+        votes
+        | withdrawal
+        | {delivery["form"].prefix for delivery in context["deliveries"] if delivery["form"]}
+    )
 
 
 def _found(request_id: UUID) -> "ApprovalRequest":
@@ -178,18 +154,6 @@ def _found(request_id: UUID) -> "ApprovalRequest":
         return requests.get_request(request_id)
     except RequestNotFound as missing:
         raise Http404(str(missing)) from missing
-
-
-def _typed(form: forms.Form) -> str:
-    """All that somebody chose and wrote, so that nothing of it is lost with the form."""
-    return "\n".join(str(field.value()) for field in form if field.value())
-
-
-def _point_at_first_error(form: forms.Form) -> None:
-    """Let the keyboard stand where something has to be mended, with and without JavaScript."""
-    name = next((name for name in form.errors if name in form.fields), None)
-    if name is not None:
-        form.fields[name].widget.attrs["autofocus"] = True
 
 
 def _approve_form(row: "ApprovalRequest", data: QueryDict | None = None) -> ApproveForm:

@@ -290,6 +290,29 @@ def test_a_late_word_is_refused_in_place_with_what_was_typed(
     assert "What you had written: Second." in text
 
 
+@pytest.mark.parametrize("word", [*OUTCOMES, "cancel"])
+@pytest.mark.parametrize("headers", [None, HTMX])
+def test_what_is_too_long_for_a_form_that_is_gone_is_given_back(
+    worker: Worker, operator: Actor, desk: Client, word: str, headers: dict[str, str] | None
+) -> None:
+    run = scenes.stopped(worker)
+    services.settle_run(run.pk, "abandon", actor=operator, reason="First.")
+    long = "why-" * 1001
+    answer = give(desk, run, word, long, headers=headers)
+    assert answer.status_code == 409
+    page = read(answer)
+    assert "Nothing was done: this is not asked of you here, or not any more." in page.text
+    assert f"What you had written: {long}" in page.text
+
+
+def test_what_is_too_long_and_not_allowed_is_given_back(worker: Worker) -> None:
+    run, client = scenes.stopped(worker), signed_in(person("vera"))
+    for word in (*OUTCOMES, "cancel"):
+        answer = give(client, run, word, "why-" * 1001)
+        assert answer.status_code == 409
+        assert "What you had written: why-" in read(answer).text
+
+
 def test_whoever_asked_may_cancel_and_what_waits_goes_with_it(worker: Worker) -> None:
     run = scenes.waiting(worker)
     (request,) = worker.pending(run)

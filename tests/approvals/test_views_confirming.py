@@ -9,7 +9,17 @@ from django.test import Client
 from approvals.forms import REJECTION_PRESETS
 from approvals.models import Vote
 from tests.approvals.pages import HTMX, Page, page_of, read, signed_in
-from tests.approvals.scenes import DEPLOY, MIGRATE, manager, opened, person, reject, row
+from tests.approvals.scenes import (
+    DEPLOY,
+    MIGRATE,
+    delivery,
+    entries,
+    manager,
+    opened,
+    person,
+    reject,
+    row,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 
@@ -120,6 +130,61 @@ def test_a_late_form_says_who_was_first_and_keeps_all_that_was_typed(maria: Clie
     # A form that is gone needs no mending, only to be told so.
     status, page = posted(maria, request_id, "reject", preset="", words="")
     assert (status, "already rejected" in page.text) == (409, True)
+
+
+def test_a_vote_that_does_not_fit_and_is_not_allowed_is_recorded_all_the_same() -> None:
+    request_id, client = opened(DEPLOY), signed_in(person("dora", "developers"))
+    status, page = posted(client, request_id, "reject", preset="", words="")
+    assert (status, "may decide this request" in page.text) == (403, True)
+    assert entries(request_id) == ["request.opened", "vote.refused"]
+    status, page = posted(client, request_id, "approve", typed="produc", words="Let me")
+    assert (status, "What you had written: Let me produc" in page.text) == (403, True)
+    assert entries(request_id) == ["request.opened", "vote.refused", "vote.refused"]
+    assert not Vote.objects.exists()
+
+
+def test_a_vote_that_does_not_fit_is_no_refusal_of_somebody_who_may_decide(maria: Client) -> None:
+    request_id = opened(DEPLOY)
+    assert posted(maria, request_id, "approve", typed="")[0] == 422
+    assert entries(request_id) == ["request.opened"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
+def test_a_withdrawal_that_does_not_fit_is_given_back_where_it_is_not_asked(
+    maria: Client, headers: dict[str, str]
+) -> None:
+    request_id = opened(DEPLOY)
+    long = "why-" * 1001
+    address = f"/approvals/{request_id}/cancel/"
+    for _ in range(2):
+        answer = maria.post(address, {"cancel-words": long}, headers=headers)
+        assert answer.status_code == 409
+        assert f"What you had written: {long}" in read(answer).text
+        if row(request_id).status == "pending":
+            reject(request_id, manager("otto"), "No")
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
+def test_a_retry_that_does_not_fit_is_given_back_where_it_is_not_asked_any_more(
+    headers: dict[str, str],
+) -> None:
+    request_id, client = opened(DEPLOY), signed_in(person("olga", "operators"))
+    sent = delivery(request_id, "linear")
+    address = f"/approvals/{request_id}/deliveries/{sent.pk}/retry/"
+    long = "why-" * 1001
+    answer = client.post(address, {f"retry-{sent.pk}-words": long}, headers=headers)
+    assert answer.status_code == 409
+    assert f"What you had written: {long}" in read(answer).text
+
+
+def test_a_retry_of_no_delivery_says_so_and_gives_back_what_was_typed() -> None:
+    request_id, client = opened(DEPLOY), signed_in(person("olga", "operators"))
+    address = f"/approvals/{request_id}/deliveries/404404/retry/"
+    answer = client.post(address, {"retry-404404-words": "It is up"})
+    assert answer.status_code == 404
+    text = read(answer).text
+    assert f"Request {request_id} has no delivery 404404." in text
+    assert "What you had written: It is up" in text
 
 
 def test_a_session_that_ended_gives_back_what_was_typed() -> None:

@@ -106,6 +106,15 @@ def test_a_rejection_needs_a_reason_and_forgets_no_choice(desk: Client) -> None:
     assert {row(one).status for one in ids} == {"pending"}
 
 
+def test_what_is_too_long_is_kept_though_nothing_is_left_to_choose(desk: Client) -> None:
+    request_id = opened(MIGRATE)
+    services.cast_vote(request_id, actor=manager("otto"), choice=Choice.REJECT, comment="No")
+    long = "why-" * 1001
+    page = send(desk, "approve", request_id, words=long)
+    assert long in page.text
+    assert "at most 4000 characters" in page.text
+
+
 @pytest.mark.parametrize(
     ("choice", "ids", "sentence"),
     [

@@ -7,7 +7,7 @@ from django import forms
 
 from agents.models import RunStatus
 from agents.wording import STATUSES
-from approvals.forms import MAX_WORDS
+from approvals.core.intake import MAX_WORDS
 from approvals.wording import plain
 
 

@@ -81,7 +81,7 @@ def cancel_run(run_id: UUID, *, actor: Actor, reason: str) -> None:
     An action that is at work is not interrupted. Raises RequestNotFound, NotAllowed, AlreadyEnded
     and InvalidInput.
     """
-    if (fault := intake.text_fault(reason, 4000)) is not None:
+    if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
     with trail.step("cancel_run", workflow_id=run_id, via=actor.via), transaction.atomic():
         run = locked(run_id)
@@ -102,8 +102,8 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None
     """
     if outcome not in {"done", "retry", "abandon"}:
         raise InvalidInput("outcome", "A run is settled as done, retry or abandon.")
-    if not reason.strip() or intake.text_fault(reason, 4000):
-        raise InvalidInput("reason", "Give a reason of at most 4000 characters.")
+    if not reason.strip() or intake.text_fault(reason, intake.MAX_WORDS):
+        raise InvalidInput("reason", f"Give a reason of at most {intake.MAX_WORDS} characters.")
     if not able(actor, Ability.SETTLE_RUN):
         raise NotAllowed("Only an operator may settle a run.")
     with trail.step("settle_run", workflow_id=run_id, via=actor.via), transaction.atomic():

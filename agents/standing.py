@@ -53,7 +53,10 @@ def need_attention(run_id: UUID, sentence: str) -> None:
         run = locked(run_id)
         if run.status in ENDED:
             return
-        run.status, run.attention = RunStatus.NEEDS_ATTENTION, intake.harmless(sentence)[:4000]
+        run.status, run.attention = (
+            RunStatus.NEEDS_ATTENTION,
+            intake.harmless(sentence)[: intake.MAX_WORDS],
+        )
         run.save(update_fields=["status", "attention"])
         services.record_run_event(run.pk, EventName.RUN_NEEDS_ATTENTION, {"reason": run.attention})
         trail.tell(log, "Run needs attention", error=run.attention)

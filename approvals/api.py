@@ -20,7 +20,6 @@ from approvals.errors import RequestNotFound
 from approvals.schemas import ApprovalItem, Problem, approval_item
 from approvals.selectors.queue import list_requests
 from approvals.selectors.request import find_for_linear, get_request, linear_link
-from approvals.services.deciding import MAX_COMMENT
 
 MAX_WAIT_SECONDS = 30.0
 MAX_PAGE_SIZE = 100
@@ -37,7 +36,7 @@ def _storable(text: str) -> str:
 
 
 def _sayable(text: str) -> str:
-    if (fault := intake.text_fault(text, MAX_COMMENT)) is not None:
+    if (fault := intake.text_fault(text, intake.MAX_WORDS)) is not None:
         raise ValueError(f"The reason {fault}.")
     return text
 

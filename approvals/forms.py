@@ -8,13 +8,13 @@ from uuid import UUID
 
 from django import forms
 
+from approvals.core.intake import MAX_WORDS
 from approvals.core.lifecycle import Choice, Status
 from approvals.core.risk import Risk
 from approvals.preferences import Preferences, Theme, zones
 from approvals.selectors.waiting import Sort
 from approvals.wording import plain
 
-MAX_WORDS = 4000
 # What people reject for most often; each is enough without a word more.
 REJECTION_PRESETS = (
     "Wrong time",
@@ -233,7 +233,7 @@ class RetryForm(forms.Form):
 
     words = forms.CharField(
         label="Reason",
-        max_length=300,
+        max_length=MAX_WORDS,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
         error_messages={"required": "Say why it should work now."},
     )

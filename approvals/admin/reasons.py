@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 
 from approvals.admin.access import RowAdmin, actor_of
 from approvals.admin.lists import chosen_ids
+from approvals.core.intake import MAX_WORDS
 from approvals.core.lifecycle import Actor
 from approvals.errors import Refusal
 from approvals.wording import plain
@@ -23,7 +24,9 @@ MOST_AT_ONCE = 100
 class ReasonForm(forms.Form):
     """Why the action is taken."""
 
-    reason = forms.CharField(max_length=4000, widget=forms.Textarea(attrs={"rows": 3, "cols": 60}))
+    reason = forms.CharField(
+        max_length=MAX_WORDS, widget=forms.Textarea(attrs={"rows": 3, "cols": 60})
+    )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from approvals.core.canonical import canonical_json
 
 MAX_TASK_BYTES = 65_536
 MAX_DEPTH = 20
+# What people say with a vote or as a reason, in characters.
+MAX_WORDS = 4000
 # A lone surrogate cannot be stored or sent as UTF-8, a NUL neither stored nor passed to a program.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # An owner and a name; a name of dots alone would lead an address elsewhere.

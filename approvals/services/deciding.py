@@ -28,7 +28,6 @@ from approvals.models import ApprovalRequest, Vote, VoteRefusal
 
 log = logging.getLogger(__name__)
 
-MAX_COMMENT = 4000
 _EVENT = {
     Status.APPROVED: EventName.APPROVED,
     Status.REJECTED: EventName.REJECTED,
@@ -67,7 +66,7 @@ def cast_vote(
     NotAllowed; a refusal is recorded before it is raised.
     """
     with trail.step("cast_vote", request_id=request_id, via=actor.via):
-        if (fault := intake.text_fault(comment, MAX_COMMENT)) is not None:
+        if (fault := intake.text_fault(comment, intake.MAX_WORDS)) is not None:
             raise InvalidInput("comment", f"The comment {fault}.")
         if (fault := intake.json_fault(detail or {})) is not None:
             raise InvalidInput("detail", f"The detail {fault}.")
@@ -118,7 +117,7 @@ def withdraw_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
     The caller has judged whether they may. Raises RequestNotFound, InvalidInput and AlreadyDecided.
     """
     with trail.step("cancel_request", request_id=request_id, via=actor.via):
-        if (fault := intake.text_fault(reason, MAX_COMMENT)) is not None:
+        if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
             raise InvalidInput("reason", f"The reason {fault}.")
         with transaction.atomic():
             row = _locked(request_id)

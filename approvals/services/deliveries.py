@@ -16,15 +16,13 @@ from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Heartbea
 
 log = logging.getLogger(__name__)
 
-MAX_REASON = 4000
-
 
 def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
     """Try a delivery again at once; for operators.
 
     Raises InvalidInput, NotAllowed and DeliveryNotFound.
     """
-    if (fault := intake.text_fault(reason, MAX_REASON)) is not None:
+    if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
     if not able(actor, Ability.RETRY_DELIVERY):
         raise NotAllowed("Only an operator may retry a delivery.")

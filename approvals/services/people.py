@@ -20,7 +20,6 @@ from approvals.models import ApiToken, ApproverProfile, ClockTimestamp
 
 # Whoever may run commands on the gateway's machines; nobody else calls without an actor.
 COMMAND_LINE = Actor(name="command line", via=Via.COMMAND, key="command line")
-MAX_REASON = 4000
 
 
 def account_stream(user_id: int) -> UUID:
@@ -112,7 +111,7 @@ def create_token(username: str, *, scope: str, label: str = "", actor: Actor = C
 
 def revoke_token(token_id: int, *, actor: Actor, reason: str = "") -> None:
     """End a token at once; its owner or an operator may. Raises InvalidInput and NotAllowed."""
-    if (fault := intake.text_fault(reason, MAX_REASON)) is not None:
+    if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
         raise InvalidInput("reason", f"The reason {fault}.")
     with transaction.atomic():
         token = ApiToken.objects.select_for_update().filter(pk=token_id, revoked_at=None).first()

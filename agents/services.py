@@ -93,8 +93,8 @@ def cancel_run(run_id: UUID, *, actor: Actor, reason: str) -> None:
         cancel_pending(run, actor, reason)
 
 
-def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None:
-    """A person's way out of `needs_attention`, after looking.
+def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> Run:
+    """A person's way out of `needs_attention`, after looking; returns the run as it then stands.
 
     done: the action happened; the run goes on. retry: begin it once more, or go on where the graph
     stopped. abandon: it did not happen and shall not; the run ends as failed. Whatever a worker
@@ -114,6 +114,7 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> None
         services.record_run_event(run.pk, EventName.RUN_SETTLED, data, actor=actor)
         trail.tell(log, "Run settled", outcome=outcome, user_id=actor.user_id)
         _settle(run, outcome, f"Settled as {outcome} by {actor.name}: {reason}", actor)
+    return run
 
 
 def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:

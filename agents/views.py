@@ -80,8 +80,8 @@ def settle(request: PageRequest, run_id: UUID, outcome: str) -> HttpResponse:
     """Give the word on a run that needs attention, for a reason."""
 
     def verb(actor: Actor, words: str) -> str:
-        services.settle_run(run_id, outcome, actor=actor, reason=words)
-        return wording.settled(selectors.get_run(run_id).run, outcome)
+        run = services.settle_run(run_id, outcome, actor=actor, reason=words)
+        return wording.settled(run, outcome)
 
     return _act(request, run_id, outcome, verb)
 

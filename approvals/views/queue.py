@@ -108,7 +108,8 @@ def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[st
         counts = waiting.count_waiting(actor, chosen)
     shows_decided = status != Status.PENDING and not cursor
     room = min(DECIDED_SHOWN, ROWS - len(page.items))
-    decided = requests.list_decided(chosen, room) if shows_decided else []
+    # One more than is shown tells whether there are more.
+    decided = requests.list_decided(chosen, room + 1) if shows_decided else []
     address = request.GET.copy()
     address.pop("cursor", None)
     first = address.urlencode()
@@ -127,7 +128,7 @@ def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[st
         "later": bool(cursor),
         "first_query": first,
         "next_query": address.urlencode() if page.next_cursor else "",
-        "decided": [(row, status_at(row, now)) for row in decided],
-        "more_decided": len(decided) == room,
+        "decided": [(row, status_at(row, now)) for row in decided[:room]],
+        "more_decided": len(decided) > room,
         "decided_shown": room,
     }

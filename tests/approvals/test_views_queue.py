@@ -204,6 +204,17 @@ def test_pages_lead_from_the_first_to_the_last_and_back() -> None:
     assert client.get("/?cursor=nonsense").status_code == 422
 
 
+@pytest.mark.parametrize("more", [False, True])
+def test_the_count_of_what_was_decided_has_a_plus_only_where_there_is_more(*, more: bool) -> None:
+    otto = manager("otto")
+    for _ in range(25 + more):
+        services.cast_vote(opened(MIGRATE), actor=otto, choice=Choice.REJECT, comment="No")
+    page = read(signed_in(otto).get("/"))
+    assert len(page.find("a", **{"class": "row-link"})) == 25
+    assert f"Decided lately 25{'+' if more else ' '}" in page.text
+    assert ("These are the 25 latest." in page.text) is more
+
+
 def test_the_title_counts_what_waits_for_me() -> None:
     opened(DEPLOY)
     assert read(signed_in(manager("maria")).get("/")).text.startswith("(1) Queue")

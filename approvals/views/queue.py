@@ -110,6 +110,8 @@ def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[st
     room = min(DECIDED_SHOWN, ROWS - len(page.items))
     # One more than is shown tells whether there are more.
     decided = requests.list_decided(chosen, room + 1) if shows_decided else []
+    # What the tab tells is true whatever is filtered.
+    in_all = waiting.count_waiting(actor, {}) if chosen else counts
     address = request.GET.copy()
     address.pop("cursor", None)
     first = address.urlencode()
@@ -121,8 +123,9 @@ def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[st
         "shows_waiting": shows_waiting,
         "shows_decided": shows_decided,
         "counts": counts,
-        # What the tab tells is true whatever is filtered.
-        "in_all": waiting.count_waiting(actor, {}) if chosen else counts,
+        "in_all": in_all,
+        # Something may have been opened between the two counts, or decided.
+        "outside": max(in_all.mine - counts.mine, 0),
         "mine": [item for item in page.items if item.needs_me],
         "others": [item for item in page.items if not item.needs_me],
         "later": bool(cursor),

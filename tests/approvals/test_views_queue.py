@@ -204,6 +204,20 @@ def test_pages_lead_from_the_first_to_the_last_and_back() -> None:
     assert client.get("/?cursor=nonsense").status_code == 422
 
 
+def test_filters_tell_how_much_waits_for_me_besides() -> None:
+    opened(DEPLOY)
+    opened(MIGRATE)
+    opened(MIGRATE)
+    opened(MIGRATE, requested_by="maria")
+    client = signed_in(manager("maria"))
+    outside = "more waits for you outside these filters", "more wait for you outside these filters"
+    assert f"shown; 1 {outside[0]}." in read(client.get("/?environment=staging")).text
+    assert f"shown; 2 {outside[1]}." in read(client.get("/?risk_level=critical")).text
+    assert f"shown; 3 {outside[1]}." in read(client.get("/?status=approved")).text
+    for address in ("/?agent=cicd", "/?clear"):
+        assert "outside these filters" not in read(client.get(address, follow=True)).text
+
+
 @pytest.mark.parametrize("more", [False, True])
 def test_the_count_of_what_was_decided_has_a_plus_only_where_there_is_more(*, more: bool) -> None:
     otto = manager("otto")

@@ -219,19 +219,28 @@ def care(reading: Reading) -> Figure:
     medians = [seconds for seconds, _ in timed]
     # In seconds as far as that reads well: it is seconds that tell.
     words = [f"{s:.0f} s" if 9.95 <= s < 600 else _seconds(s) for s in medians]
+    untimed = [row for row in reading.approvers if row.median_seconds is None]
+    none = (
+        "Nobody voted by a request's page in this time."
+        f" Votes that were cast without opening it: {sum(row.votes for row in untimed)}."
+    )
     return Figure(
         title="From opening the page to the vote",
         note="Half of a person's votes came within this time of opening the request's page; only"
         " votes by that page are timed. A median of a few seconds hints at rubber-stamping: at"
-        " votes for what nobody read. A page that lies open counts as read.",
+        " votes for what nobody read. A page that lies open counts as read. Other votes were cast"
+        " without opening it: several at once, in the admin, by the API or in Linear.",
         gist=_first(names, words),
-        head=("Approver", "Timed votes", "Median"),
+        head=("Approver", "Timed votes", "Median", "Other votes"),
         rows=[
-            (name, str(row.timed), text)
-            for name, (_, row), text in zip(names, timed, words, strict=True)
+            *(
+                (name, str(row.timed), text, str(row.votes - row.timed))
+                for name, (_, row), text in zip(names, timed, words, strict=True)
+            ),
+            *((plain(row.name), "0", "none", str(row.votes)) for row in untimed),
         ],
         draw=_one("From opening the page to the vote", names, "Median", medians, words),
-        empty="" if timed else "Nobody voted by a request's page in this time.",
+        empty="" if timed else none,
         wide=True,
     )
 

@@ -110,7 +110,7 @@ def test_the_tables_say_what_was_put_in(desk: Client, busy: None) -> None:
         ["grace", "2", "1", "1", "50%"],
         ["otto", "1", "1", "0", "0%"],
     ]
-    assert table(desk, "care") == [["otto", "1", "1.5 s"], ["grace", "2", "3.0 s"]]
+    assert table(desk, "care") == [["otto", "1", "1.5 s", "0"], ["grace", "2", "3.0 s", "0"]]
     days = table(desk, "volume", "?span=30d")
     assert len(days) == 30
     assert sum(int(row[-1]) for row in days) == 4
@@ -125,6 +125,30 @@ def test_the_picture_has_the_numbers_of_the_table(desk: Client, busy: None) -> N
     assert drawn.count("1 (25%)") == 2
     # The moment is in the address; without it, the picture is as of now.
     assert "3 (60%)" in words(picture(desk, "/insights/outcomes.svg"))
+
+
+def test_votes_that_were_cast_without_opening_the_page_are_counted(
+    desk: Client, busy: None
+) -> None:
+    now = outbox.clock()
+    for voter in (manager("otto"), manager("batchelor")):
+        request_id = put("approved", now - timedelta(minutes=2), now - timedelta(minutes=1))
+        put_vote(request_id, voter, now - timedelta(minutes=1), Choice.APPROVE, seconds=None)
+    assert table(desk, "care") == [
+        ["otto", "1", "1.5 s", "1"],
+        ["grace", "2", "3.0 s", "0"],
+        ["batchelor", "0", "none", "1"],
+    ]
+    assert "without opening it: several at once" in read(desk.get("/insights/")).text
+
+
+def test_where_nobody_opened_a_page_the_votes_are_still_counted(desk: Client) -> None:
+    now = outbox.clock()
+    request_id = put("approved", now - timedelta(minutes=2), now - timedelta(minutes=1))
+    put_vote(request_id, manager("otto"), now - timedelta(minutes=1))
+    text = read(desk.get("/insights/")).text
+    assert "Nobody voted by a request's page in this time." in text
+    assert "cast without opening it: 1." in text
 
 
 def test_the_numbers_say_what_they_mean(desk: Client, busy: None) -> None:

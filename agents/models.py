@@ -11,7 +11,7 @@ from approvals.models.owed import ClockTimestamp, Owed
 
 
 class RunStatus(models.TextChoices):
-    """Where a run stands; the last four and `completed` are its ends."""
+    """Where a run stands; `ENDED` has those that are final."""
 
     RUNNING = "running"
     WAITING = "waiting"

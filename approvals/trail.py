@@ -50,8 +50,8 @@ def step(name: str, *, via: str = "", kind: str = "internal", **about: object) -
     """Do a part of the work under way, as a span of that name and kind.
 
     `about` names what it is about, on top of what the work around it is about: `request_id`,
-    `workflow_id`, `channel`. A step about a `request_id` that the work around it does not have
-    takes over its channel alone. `via` is the channel where the work around it has none. Ids
+    `workflow_id`, `channel`. A step about another request than the work around it keeps nothing of
+    that work but its channel. `via` is the channel where the work around it has none. Ids
     alone, never what people or agents wrote.
     """
     mine = _narrowed(_step.get(), _texts(about), via)

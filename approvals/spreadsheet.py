@@ -34,6 +34,8 @@ HEADER = (
 # Injection"); the last ones are the full-width forms.
 _FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 _LONGEST_ARGUMENTS = 1000
+# Without it Excel reads a file that it opens in an encoding of the machine's own, not in UTF-8.
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def lines(rows: Iterable["ApprovalRequest"]) -> str:
@@ -42,8 +44,8 @@ def lines(rows: Iterable["ApprovalRequest"]) -> str:
 
 
 def header() -> str:
-    """The names of the columns."""
-    return _written([HEADER])
+    """How a file begins: the mark of UTF-8 and the names of the columns."""
+    return _BYTE_ORDER_MARK + _written([HEADER])
 
 
 def inert(cell: str) -> str:
@@ -75,7 +77,7 @@ def _cells(row: "ApprovalRequest") -> Sequence[str]:
 
 
 def _plain(text: str) -> str:
-    # What a spreadsheet shows as lines and columns is quoted, and told apart by `inert`.
+    # Tabs and line ends may stay: the writer quotes them, and `inert` sees to those that lead.
     return wording.plain(text, keep="\t\r\n")
 
 

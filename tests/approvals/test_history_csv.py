@@ -1,5 +1,6 @@
 """The history as CSV: what a line holds, what a spreadsheet makes of it, and that it streams."""
 
+import codecs
 import csv
 import io
 import tracemalloc
@@ -51,7 +52,7 @@ def exported(query: str = "", zone: str = "UTC") -> list[dict[str, str]]:
     """The whole file, read as a spreadsheet reads it."""
 
     async def whole(response: StreamingHttpResponse) -> str:
-        return b"".join([part async for part in chunks(response)]).decode()
+        return b"".join([part async for part in chunks(response)]).decode("utf-8-sig")
 
     return list(csv.DictReader(io.StringIO(answered(whole, query, zone), newline="")))
 
@@ -125,11 +126,23 @@ def test_a_filter_that_makes_no_sense_is_refused_before_anything_is_sent() -> No
     assert answer.content.decode() == "The last day is before the first."
 
 
-def test_an_empty_file_names_its_columns() -> None:
-    async def whole(response: StreamingHttpResponse) -> str:
-        return b"".join([part async for part in chunks(response)]).decode()
+def test_an_empty_file_names_its_columns_behind_the_mark_of_utf_8() -> None:
+    async def whole(response: StreamingHttpResponse) -> bytes:
+        return b"".join([part async for part in chunks(response)])
 
-    assert answered(whole) == ",".join(spreadsheet.HEADER) + "\r\n"
+    columns = ",".join(spreadsheet.HEADER) + "\r\n"
+    assert answered(whole) == codecs.BOM_UTF8 + columns.encode()
+
+
+def test_the_mark_of_utf_8_stands_once_before_names_of_any_script() -> None:
+    for _ in range(2):
+        put("approved", NOON, NOON, agent="Zoë 漢字")
+
+    async def whole(response: StreamingHttpResponse) -> bytes:
+        return b"".join([part async for part in chunks(response)])
+
+    assert answered(whole).count(codecs.BOM_UTF8) == 1
+    assert {line["agent"] for line in exported()} == {"Zoë 漢字"}
 
 
 def test_the_file_is_named_for_the_day_and_kept_by_nobody() -> None:

@@ -41,12 +41,11 @@ def request_page(request: PageRequest, request_id: UUID) -> HttpResponse:
 @signed_in
 def approve(request: PageRequest, request_id: UUID) -> HttpResponse:
     """Vote to approve, with or without a comment; a critical one takes its name, typed."""
-    return _vote(
-        request,
-        request_id,
-        Choice.APPROVE,
-        lambda sent: _approve_form(_found(request_id), sent),
-    )
+
+    def make(sent: QueryDict) -> ApproveForm:
+        return _approve_form(_found(request_id), sent)
+
+    return _vote(request, request_id, Choice.APPROVE, make)
 
 
 @signed_in
@@ -81,10 +80,7 @@ def retry(request: PageRequest, request_id: UUID, delivery_id: int) -> HttpRespo
 
 
 def _vote(
-    request: PageRequest,
-    request_id: UUID,
-    choice: Choice,
-    make: Callable[[QueryDict], forms.Form],
+    request: PageRequest, request_id: UUID, choice: Choice, make: Callable[[QueryDict], forms.Form]
 ) -> HttpResponse:
     def verb(actor: Actor, words: str) -> str:
         shown_at = _first_shown(request, request_id, actor)
@@ -140,13 +136,11 @@ def _page(
 
 def _asked(context: Mapping[str, Any]) -> set[str]:
     """The forms that the page lets this person send."""
-    votes = set() if context["refused"] else set[str](Choice)
-    withdrawal = {"cancel"} if context["may_cancel"] else set()
-    return (
-        votes
-        | withdrawal
-        | {delivery["form"].prefix for delivery in context["deliveries"] if delivery["form"]}
-    )
+    names: set[str] = set() if context["refused"] else set(Choice)
+    if context["may_cancel"]:
+        names.add("cancel")
+    names.update(sent["form"].prefix for sent in context["deliveries"] if sent["form"])
+    return names
 
 
 def _found(request_id: UUID) -> "ApprovalRequest":

@@ -7,6 +7,7 @@ one line of JSON for each life: what was asked for and what the gateway said.
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -254,20 +255,34 @@ class Driver:
         words = [f"--{choice}", "--reason", "By hand.", "--as", who]
 
         def done() -> bool | None:
-            ran = subprocess.run(  # noqa: S603 - our own command
-                [sys.executable, "manage.py", "resolve_request", request_id, *words],
-                cwd=ROOT,
-                env=dict(self._orders.environment),
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            status, said = _command("resolve_request", request_id, *words, **self._environment())
             # A refusal is an answer; a database that is away is none.
-            refused = "CommandError:" in ran.stderr
-            return True if ran.returncode == 0 or refused else None
+            return True if status == 0 or "CommandError:" in said else None
 
         _until(done, f"the command decides {request_id}")
+
+    def _environment(self) -> dict[str, str]:
+        # Where one hangs, it is made to say where.
+        return {**self._orders.environment, "PYTHONFAULTHANDLER": "1"}
+
+
+def _command(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run a management command: its exit status and what it complained of. GaveUp if it hangs."""
+    with subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=PATIENCE_SECONDS / 2)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            _, said = process.communicate()
+            raise GaveUp(f"`{' '.join(arguments)}` hangs: {said[-3000:]}") from None
+    return process.returncode, said
 
 
 def _until(look: Callable[[], T | None], what: str) -> T:

@@ -29,6 +29,10 @@ class Fault:
     breaks: bool = False
 
 
+class NotRecovered(AssertionError):
+    """The gateway does not come back by itself."""
+
+
 @dataclass
 class Injector:
     """Lets faults strike at random moments; everything happens in the thread that calls `step`.
@@ -102,7 +106,7 @@ class Injector:
             self._look(time.monotonic())
             time.sleep(0.1)
         if self._broken:
-            raise AssertionError(f"The gateway did not recover within {seconds:g} s.")
+            raise NotRecovered(f"The gateway did not work again within {seconds:g} s.")
 
     # Kinds
 

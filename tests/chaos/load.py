@@ -5,7 +5,6 @@ one line of JSON for each life: what was asked for and what the gateway said.
 """
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -299,7 +298,6 @@ def main() -> None:
     """Lead all lives and print what came of them."""
     orders = Orders(**json.loads(sys.stdin.readline()))
     driver = Driver(orders)
-    os.nice(5)  # what drives must not starve what is driven
     with ThreadPoolExecutor(orders.at_once) as pool:
         for life in pool.map(driver.lead, plans(orders.seed, orders.runs)):
             sys.stdout.write(json.dumps(asdict(life)) + "\n")

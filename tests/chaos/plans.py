@@ -20,7 +20,7 @@ KINDS: Sequence[tuple[int, Kind]] = (
 )
 ENDS = (*["approve"] * 14, *["reject"] * 4, "both", "both", "cancel")
 DECISIONS = frozenset({"approve", "reject", "both"})
-WAYS = (*["api"] * 4, *["linear"] * 4, *["lost"] * 2, *["web"] * 3, *["command"] * 4)
+WAYS = (*["api"] * 4, *["linear"] * 4, *["lost"] * 2, *["web"] * 3, "command")
 
 
 @dataclass(frozen=True)

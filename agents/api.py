@@ -9,12 +9,12 @@ from ninja import Status as Answer
 from pydantic import ConfigDict, Field, StrictInt, StrictStr, StringConstraints
 
 from agents import services
-from agents.models import RunStatus
+from agents.models import Run, RunStatus
 from agents.selectors import RunView, get_run
 from approvals.bearer import ApiCall, actor_of
 from approvals.core.lifecycle import Status
 from approvals.core.roles import Ability
-from approvals.masking import masked
+from approvals.masking import quiet, quiet_json
 from approvals.schemas import Problem
 
 _PROBLEMS = frozenset({401, 403, 404, 409, 422})
@@ -80,7 +80,7 @@ class RequestItem(Schema):
 
 
 class RunItem(Schema):
-    """A run; values under secret-looking keys of the task and the result are masked."""
+    """A run; secrets of its task are masked wherever something repeats them."""
 
     workflow_id: UUID
     thread_id: str
@@ -135,19 +135,20 @@ def _item(view: RunView) -> dict[str, Any]:
         "thread_id": run.thread_id,
         "workflow": run.workflow,
         "status": run.status,
-        "attention": run.attention,
-        "task": masked(run.task),
+        "attention": quiet(run, run.attention),
+        "task": quiet_json(run, run.task),
         "requested_by": run.requested_by,
-        "steps": [_step(step, run.status) for step in run.steps],
-        "result": None if run.result is None else masked(run.result),
+        "steps": [_step(step, run) for step in run.steps],
+        "result": None if run.result is None else quiet_json(run, run.result),
         "approvals": view.approvals,
         "created_at": run.created_at,
         "ended_at": run.ended_at,
     }
 
 
-def _step(step: dict[str, Any], status: str) -> dict[str, Any]:
+def _step(step: dict[str, Any], run: Run) -> dict[str, Any]:
     """A step as it is now: what people decided is at work as soon as its run is."""
-    if step["status"] == "waiting" and status == RunStatus.RUNNING:
-        return {**step, "status": "running"}
-    return step
+    shown = quiet_json(run, step)
+    if step["status"] == "waiting" and run.status == RunStatus.RUNNING:
+        return {**shown, "status": "running"}
+    return shown

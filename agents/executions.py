@@ -18,6 +18,7 @@ from approvals import outbox, services, tally, trail
 from approvals.core.canonical import digest
 from approvals.core.events import WORKFLOW, EventName, Snapshot
 from approvals.core.lifecycle import Status
+from approvals.masking import quiet
 from approvals.selectors.request import get_snapshot
 
 log = logging.getLogger(__name__)
@@ -187,16 +188,17 @@ def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any
         run = Run.objects.select_for_update().get(pk=begin.run_id)
         held = Execution.objects.filter(pk=row.pk, claim_token=row.claim_token)
         stood = held.values("status", "summary").first()
+        told = quiet(run, facts["summary"])
         now = outbox.clock()
         if stood is None or not held.update(
             status=status, finished_at=now, claim_token=None, **facts
         ):
-            log.warning("%s %s too late to count: %s", begin.key, status, facts["summary"])
+            log.warning("%s %s too late to count: %s", begin.key, status, told)
             raise StillRunning("The action was taken over by another worker, or by a person.")
         _note(
             begin,
             EventName.EXECUTION_FINISHED,
-            {"status": status, "summary": facts["summary"], "attempt": row.attempts},
+            {"status": status, "summary": told, "attempt": row.attempts},
         )
         needs_this = run.status == RunStatus.NEEDS_ATTENTION and run.attention == stood["summary"]
         if needs_this and status != ExecutionStatus.UNKNOWN:

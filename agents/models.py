@@ -1,7 +1,7 @@
 """Runs of workflows, and the record of every action that was begun."""
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -99,6 +99,11 @@ class Run(Owed):
     def __str__(self) -> str:
         return f"{self.workflow} {self.pk}"
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """Everything that it was started with, whose secrets nothing shows."""
+        return {"task": self.task, "input": self.input}
+
 
 class ExecutionStatus(models.TextChoices):
     """How an action stands: `held` was not begun, `unknown` may or may not have happened.
@@ -156,3 +161,8 @@ class Execution(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.status}"
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What its run was started with."""
+        return self.run.given

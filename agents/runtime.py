@@ -23,6 +23,7 @@ from approvals import outbox, services, trail
 from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.errors import Refusal
+from approvals.masking import quiet
 from approvals.selectors.request import asked_of_people, timeline
 
 log = logging.getLogger(__name__)
@@ -191,9 +192,10 @@ class _Thread:
 
     def _settled_after(self, sentence: str) -> bool:
         """Whether a person who was told this sentence has said that the run may go on."""
+        told = quiet(self._run, sentence)
         return any(
             entry.name == EventName.RUN_SETTLED
-            and (entry.data["outcome"], entry.data["attention"]) == ("retry", sentence)
+            and (entry.data["outcome"], entry.data["attention"]) == ("retry", told)
             for entry in timeline(self._run.pk)
         )
 

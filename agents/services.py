@@ -27,6 +27,7 @@ from approvals.errors import (
     InvalidInput,
     NotAllowed,
 )
+from approvals.masking import quiet
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ def cancel_run(run_id: UUID, *, actor: Actor, reason: str) -> None:
             raise NotAllowed("Only whoever asked for it, or an operator, may cancel a run.")
         _must_not_have_ended(run)
         end(run, RunStatus.CANCELLED, {"outcome": "cancelled", "reason": reason})
-        services.record_run_event(run.pk, EventName.RUN_CANCELLED, {"reason": reason}, actor=actor)
+        told = {"reason": quiet(run, reason)}
+        services.record_run_event(run.pk, EventName.RUN_CANCELLED, told, actor=actor)
         cancel_pending(run, actor, reason)
 
 
@@ -110,7 +112,8 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> Run:
         run = locked(run_id)
         if run.status != RunStatus.NEEDS_ATTENTION:
             raise NotAllowed(f"The run is {run.status}; only one that needs attention is settled.")
-        data = {"outcome": outcome, "reason": reason, "attention": run.attention}
+        words = {"reason": quiet(run, reason), "attention": quiet(run, run.attention)}
+        data = {"outcome": outcome, **words}
         services.record_run_event(run.pk, EventName.RUN_SETTLED, data, actor=actor)
         trail.tell(log, "Run settled", outcome=outcome, user_id=actor.user_id)
         _settle(run, outcome, f"Settled as {outcome} by {actor.name}: {reason}", actor)

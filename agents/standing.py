@@ -16,6 +16,7 @@ from approvals.core import intake
 from approvals.core.events import WORKFLOW, EventName
 from approvals.core.lifecycle import Actor, Status
 from approvals.errors import AlreadyDecided, RequestNotFound
+from approvals.masking import quiet
 from approvals.selectors.request import snapshots_of_thread
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,10 @@ def need_attention(run_id: UUID, sentence: str) -> None:
             intake.harmless(sentence)[: intake.MAX_WORDS],
         )
         run.save(update_fields=["status", "attention"])
-        services.record_run_event(run.pk, EventName.RUN_NEEDS_ATTENTION, {"reason": run.attention})
-        trail.tell(log, "Run needs attention", error=run.attention)
+        # The log keeps what it is told for ever: no secret of the task is.
+        reason = quiet(run, run.attention)
+        services.record_run_event(run.pk, EventName.RUN_NEEDS_ATTENTION, {"reason": reason})
+        trail.tell(log, "Run needs attention", error=reason)
 
 
 def go_on(run: Run, *, may_continue: bool) -> None:

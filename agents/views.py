@@ -22,7 +22,7 @@ from approvals.actors import able
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability, to_cancel
 from approvals.errors import RequestNotFound
-from approvals.masking import masked
+from approvals.masking import quiet, quiet_json
 from approvals.templatetags.pages import plain_lines
 from approvals.views.access import PageRequest, actor_of, is_live, signed_in
 from approvals.views.acting import NOTHING_SENT, Answer, Button, act
@@ -71,7 +71,7 @@ def output(_: PageRequest, run_id: UUID, execution_id: UUID) -> HttpResponse:
         row = selectors.get_execution(run_id, execution_id)
     except RequestNotFound as missing:
         raise Http404(str(missing)) from missing
-    text = plain_lines(wording.quiet(row.run, row.output))
+    text = plain_lines(quiet(row, row.output))
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
 
@@ -144,8 +144,8 @@ def _context(run_id: UUID, actor: Actor, bound: Mapping[str, forms.Form]) -> dic
         "may_settle": able(actor, Ability.SETTLE_RUN),
         "may_cancel": able(actor, to_cancel(actor, run.opened_by_id)),
         "cancel_form": _form("cancel", bound),
-        "task": masked(run.task),
-        "result": None if run.result is None else wording.quiet_json(run, run.result),
+        "task": quiet_json(run, run.task),
+        "result": None if run.result is None else quiet_json(run, run.result),
         "timeline": [wording.happened(run, entry, found.requests) for entry in found.entries],
         "more_entries": len(found.entries) == selectors.ENTRIES_SHOWN,
     }

@@ -9,7 +9,7 @@ from agents.models import Run, RunStatus
 from agents.outline import Outline, StepStatus, StepView, unsettled
 from agents.templates import SINGLE_TASK, workflow_templates
 from approvals.core.events import EventName
-from approvals.masking import masked_action, masked_text
+from approvals.masking import quiet, quiet_json
 from approvals.models import AuditEntry
 from approvals.selectors.request import Asked
 from approvals.wording import duration, headline, plain, told
@@ -39,16 +39,6 @@ def title(run: Run) -> str:
         return headline(f"{operation} to {environment}" if environment else operation)
     template = workflow_templates().get(run.workflow)
     return headline(template.description if template else run.workflow.replace("-", " "))
-
-
-def quiet(run: Run, text: str) -> str:
-    """A text that the run's actions or people left, without the secrets of its task."""
-    return masked_text({"task": run.task, "input": run.input}, text)
-
-
-def quiet_json(run: Run, value: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON that the run left, without the secrets of its task."""
-    return masked_action({"task": run.task, "input": run.input}, value)
 
 
 def where(run: Run, shown: Outline) -> str:
@@ -206,9 +196,9 @@ class Happening:
 
 def happened(run: Run, entry: AuditEntry, requests: Mapping[UUID, Asked]) -> Happening:
     """The words for an entry in the log of a run or of one of its requests."""
-    words = told(entry.name, entry.data)
+    words = told(entry.name, quiet_json(run, entry.data))
     # The step says which operation was begun.
-    quote = "" if entry.name == EventName.EXECUTION_STARTED else quiet(run, words.quote)
+    quote = "" if entry.name == EventName.EXECUTION_STARTED else words.quote
     about = ""
     if isinstance(position := entry.data.get("position"), int):
         about = f"step {position + 1}"

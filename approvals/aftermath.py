@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from approvals.core.events import WORKFLOW, EventName
 from approvals.core.lifecycle import Status
+from approvals.masking import quiet
 from approvals.selectors.request import Log, delivery_state, status_at
 from approvals.wording import CHANNELS, duration, plain
 
@@ -140,7 +141,7 @@ def _handing_over(
     elif state == "owed":
         yield Step(Mark.NOW, "The workflow is told of the decision.")
     else:
-        fault = plain(delivery.last_error)
+        fault = plain(quiet(row, delivery.last_error))
         yield Step(Mark.TROUBLE, "The workflow could not be told of the decision.", quote=fault)
 
 

@@ -1,9 +1,9 @@
-"""Hide the values of secret-looking keys wherever a task is shown or sent."""
+"""Hide the values of secret-looking keys, and what repeats them, wherever it is shown or sent."""
 
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Protocol
 
 from approvals.policy import masked_keys
 
@@ -14,16 +14,47 @@ _SEPARATORS = re.compile(r"[-_.\s]")
 
 
 def masked(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy in which every value under a secret-looking key, at any depth, is a mask."""
-    return {key: MASK if is_secret(key) else _masked(item) for key, item in value.items()}
+    """A copy without what stands under a secret-looking key, at any depth, and whatever repeats it.
+
+    For the other functions, what was asked stands beside what may repeat its secrets.
+    """
+    secrets: set[str] = set()
+    shown: dict[str, Any] = _by_key(value, secrets)
+    return _without(shown, sorted(secrets, key=len, reverse=True)) if secrets else shown
 
 
-def _masked(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return masked(value)
-    if isinstance(value, (list, tuple)):
-        return [_masked(item) for item in value]
-    return value
+def masked_beside(given: Mapping[str, Any], value: Any) -> Any:
+    """JSON or text without what is masked in what was given, wherever something repeats it."""
+    return masked({"given": given, "value": value})["value"] if value else value
+
+
+def masked_action(task: Mapping[str, Any], action: Mapping[str, Any]) -> dict[str, Any]:
+    """The action without the values that are masked in its task, wherever they were filled in."""
+    return dict(masked_beside(task, action))
+
+
+def masked_text(task: Mapping[str, Any], text: str) -> str:
+    """The text without the values that are masked in the task, wherever something repeats them."""
+    return str(masked_beside(task, text))
+
+
+class Given(Protocol):
+    """A request, a run, or what belongs to one: `given` is what was asked, secrets and all."""
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The JSON whose secrets nothing shows."""
+        ...
+
+
+def quiet(row: Given, text: str) -> str:
+    """A text that people, channels or actions left with the row, without the row's secrets."""
+    return masked_text(row.given, text)
+
+
+def quiet_json(row: Given, value: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON that was left with the row, without the row's secrets."""
+    return masked_action(row.given, value)
 
 
 def is_secret(key: str) -> bool:
@@ -36,35 +67,44 @@ def _bare(text: str) -> str:
     return _SEPARATORS.sub("", text.casefold())
 
 
-def masked_action(task: Mapping[str, Any], action: Mapping[str, Any]) -> dict[str, Any]:
-    """The action without the values that are masked in its task, wherever they were filled in."""
-    secrets = sorted(set(_hidden(task, masked(task))), key=len, reverse=True)
-    return {key: _without(value, secrets) for key, value in masked(action).items()}
-
-
-def masked_text(task: Mapping[str, Any], text: str) -> str:
-    """The text without the values that are masked in the task, wherever something repeats them."""
-    return str(masked_action(task, {"text": text})["text"])
-
-
-def _hidden(value: Any, shown: Any) -> Iterator[str]:
-    if isinstance(value, Mapping) and isinstance(shown, Mapping):
+def _by_key(value: Any, secrets: set[str]) -> Any:
+    """A copy with a mask under every secret-looking key; what those hide is added to `secrets`."""
+    if isinstance(value, Mapping):
+        shown = {}
         for key, item in value.items():
-            yield from _hidden(item, shown[key])
-    elif isinstance(value, (list, tuple)) and isinstance(shown, list):
-        for item, shown_item in zip(value, shown, strict=True):
-            yield from _hidden(item, shown_item)
-    elif shown == MASK and len(text := str(value)) >= _SHORTEST_SECRET:
+            if is_secret(key):
+                secrets.update(_texts(item))
+                shown[key] = MASK
+            else:
+                shown[key] = _by_key(item, secrets)
+        return shown
+    if isinstance(value, (list, tuple)):
+        return [_by_key(item, secrets) for item in value]
+    return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text and number in what is hidden that is long enough to be looked for elsewhere."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+    elif value is None or isinstance(value, bool):
+        # True, False and null keep no secret, and stand everywhere.
+        return
+    elif len(text := str(value)) >= _SHORTEST_SECRET:
         yield text
 
 
 def _without(value: Any, secrets: list[str]) -> Any:
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, MASK)
-        return value
     if isinstance(value, Mapping):
         return {key: _without(item, secrets) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without(item, secrets) for item in value]
-    return value
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return MASK if number and str(value) in secrets else value

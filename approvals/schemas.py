@@ -9,7 +9,7 @@ from pydantic import Field
 
 from approvals.core.lifecycle import Choice, Status
 from approvals.core.risk import Risk
-from approvals.masking import masked, masked_action
+from approvals.masking import masked, masked_action, quiet
 from approvals.selectors.request import status_at
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class PolicyItem(Schema):
 
 
 class ApprovalItem(Schema):
-    """One request; values under secret-looking keys of the task and the action are masked."""
+    """One request; secrets of its task and action are masked wherever something repeats them."""
 
     request_id: UUID
     workflow_id: str
@@ -104,7 +104,6 @@ _AS_STORED = (
     "decided_at",
     "approved_at",
     "approved_by",
-    "rejection_reason",
     "linear_issue_id",
     "linear_issue_url",
     "pr_number",
@@ -123,6 +122,7 @@ def approval_item(row: "ApprovalRequest", now: datetime) -> dict[str, Any]:
         "action": None if row.action is None else masked_action(row.task, row.action),
         "approvals": approvals,
         "quorum": row.policy["quorum"],
+        "rejection_reason": row.rejection_reason and quiet(row, row.rejection_reason),
         # What is not known is null here, while the table keeps some of it as an empty text.
         "decided_by": row.decided_by or None,
         "pr_url": row.pr_url or None,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from approvals import wording
+from approvals.masking import quiet
 
 if TYPE_CHECKING:
     from approvals.models import ApprovalRequest
@@ -68,7 +69,7 @@ def _cells(row: "ApprovalRequest") -> Sequence[str]:
         _moment(row.decided_at),
         f"{max(took, 0.0):.3f}",
         _plain(row.decided_by),
-        _plain(row.decision_reason),
+        _plain(quiet(row, row.decision_reason)),
         _plain(row.workflow_id),
         row.linear_issue_id or "",
         row.pr_url,

@@ -13,10 +13,10 @@ from approvals.admin import cells, search
 from approvals.admin.cells import age, shown
 from approvals.admin.history import History, history_of
 from approvals.admin.lists import ReadOnlyAdmin, ReadOnlyInline
-from approvals.masking import masked, masked_action
+from approvals.masking import quiet, quiet_json
 from approvals.wording import duration, headline
 
-_SUMMARY, _SHORT_SUMMARY = shown("summary"), shown("summary", most=120)
+_SUMMARY, _SHORT_SUMMARY = shown("summary", quiet=True), shown("summary", most=120, quiet=True)
 _KEY = shown("key")
 
 
@@ -38,7 +38,7 @@ class ExecutionInline(ReadOnlyInline):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
         """Executions without what only their own pages show."""
         rows: QuerySet[Execution] = super().get_queryset(request)
-        return rows.defer("output", "data")
+        return rows.defer("output", "data").select_related("run")
 
     @admin.display(description="step")
     def step(self, row: Execution) -> str:
@@ -67,7 +67,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
     )
     list_filter = ("status", ("started_at", admin.DateFieldListFilter))
     list_select_related = ("run",)
-    list_deferred = ("output", "data", "run__task", "run__input", "run__steps", "run__result")
+    list_deferred = ("output", "data", "run__steps", "run__result")
     search_fields = ("pk",)
     search_help_text = (
         "The execution's key, the id of its run or request, a Linear identifier, a pull request or"
@@ -126,7 +126,9 @@ class ExecutionAdmin(ReadOnlyAdmin):
     def history(self, row: Execution) -> History:
         """What the audit log says of executions in its stream."""
         stream = row.request_id or row.run_id
-        return history_of(stream, "What happened", Q(name__startswith="execution."))
+        return history_of(
+            stream, "What happened", Q(name__startswith="execution."), given=row.given
+        )
 
     @admin.display(description="action")
     def step(self, row: Execution) -> str:
@@ -171,19 +173,19 @@ class ExecutionAdmin(ReadOnlyAdmin):
     @admin.display(description="action")
     def exact_action(self, row: Execution) -> SafeString:
         """The frozen action, secrets masked."""
-        return cells.folded(masked_action(row.run.task, row.action))
+        return cells.folded(quiet_json(row, row.action))
 
     @admin.display(description="output")
     def folded_output(self, row: Execution) -> SafeString | str:
-        """What it printed or was answered."""
+        """What it printed or was answered, secrets masked."""
         if not row.output and row.run.purged_at is not None:
             return "Purged: output is kept for as long as HITL_RETENTION_DAYS says."
-        return cells.folded_text(row.output)
+        return cells.folded_text(quiet(row, row.output))
 
     @admin.display(description="data")
     def folded_data(self, row: Execution) -> SafeString:
         """What was noted beside the output, secrets masked."""
-        return cells.folded(masked(row.data))
+        return cells.folded(quiet_json(row, row.data))
 
 
 def _step(row: Execution) -> str:

@@ -24,15 +24,15 @@ from approvals.admin.lists import Offer, ReadOnlyAdmin
 from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability, to_cancel
-from approvals.masking import masked
+from approvals.masking import masked_beside, quiet_json
 from approvals.selectors.request import statuses_of_workflow
 from approvals.wording import headline
 
 _WORKFLOW, _ASKED_BY = shown("workflow"), shown("requested_by", "asked by")
 _SHORT_ASKED_BY = shown("requested_by", "asked by", most=40)
-_ATTENTION = shown("attention", "needs attention because")
-_SHORT_ATTENTION = shown("attention", "needs attention because", most=120)
-_LAST_ERROR, _THREAD = shown("last_error"), shown("thread_id", "thread")
+_ATTENTION = shown("attention", "needs attention because", quiet=True)
+_SHORT_ATTENTION = shown("attention", "needs attention because", most=120, quiet=True)
+_LAST_ERROR, _THREAD = shown("last_error", quiet=True), shown("thread_id", "thread")
 
 
 @admin.register(Run)
@@ -53,7 +53,7 @@ class RunAdmin(ReadOnlyAdmin):
         newest("workflow", "workflow"),
         ("created_at", admin.DateFieldListFilter),
     )
-    list_deferred = ("task", "input", "steps", "result", "last_error")
+    list_deferred = ("steps", "result", "last_error")
     search_fields = ("pk",)
     search_help_text = (
         "The run's id, a request's id or Linear identifier, a pull request, or who asked."
@@ -138,7 +138,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     def history(self, row: Run) -> History:
         """The run's stream."""
-        return history_of(row.pk, "Audit timeline")
+        return history_of(row.pk, "Audit timeline", given=row.given)
 
     def concerns(self) -> Sequence[Concern]:
         """Those that wait for a person's word."""
@@ -178,17 +178,17 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="result")
     def masked_result(self, row: Run) -> SafeString | str:
         """How it ended, secrets masked."""
-        return cells.NOTHING if row.result is None else cells.folded(masked(row.result))
+        return cells.NOTHING if row.result is None else cells.folded(quiet_json(row, row.result))
 
     @admin.display(description="task")
     def masked_task(self, row: Run) -> SafeString:
         """What was asked, secrets masked."""
-        return cells.folded(masked(row.task))
+        return cells.folded(quiet_json(row, row.task))
 
     @admin.display(description="steps")
     def folded_steps(self, row: Run) -> SafeString:
         """The steps as the run keeps them, secrets masked."""
-        return cells.folded(masked({"steps": row.steps})["steps"])
+        return cells.folded(masked_beside(row.given, row.steps))
 
     @admin.action(description="Settle as done: the action did happen, go on")
     def settle_done(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:

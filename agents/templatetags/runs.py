@@ -8,6 +8,7 @@ from agents import selectors, wording
 from agents.models import Execution, Run
 from agents.outline import Outline, StepView
 from approvals import outbox
+from approvals.masking import quiet, quiet_json
 from approvals.wording import arguments
 
 register = template.Library()
@@ -22,15 +23,9 @@ def run_title(run: Run) -> str:
 
 
 @register.filter
-def quiet(text: object, run: Run) -> str:
-    """A text that a run left, without the secrets of its task."""
-    return wording.quiet(run, str(text))
-
-
-@register.filter
-def arguments_of(step: StepView) -> str:
+def arguments_of(step: StepView, run: Run) -> str:
     """A step's plain arguments on one line, secrets masked."""
-    return arguments({"arguments": step.arguments})
+    return arguments(quiet_json(run, {"arguments": step.arguments}))
 
 
 @register.filter
@@ -66,7 +61,7 @@ def track(outline: Outline) -> dict[str, Any]:
 @register.inclusion_tag("agents/_output.html")
 def output_of(execution: Execution, run: Run) -> dict[str, Any]:
     """What an action printed or answered, folded, secrets masked: its end, if it is long."""
-    text = wording.quiet(run, execution.output)
+    text = quiet(run, execution.output)
     left_out = max(0, len(text) - OUTPUT_SHOWN)
     return {"execution": execution, "text": text[left_out:], "left_out": left_out}
 

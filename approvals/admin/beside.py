@@ -11,8 +11,9 @@ from approvals.admin.lists import ReadOnlyInline
 from approvals.models import Delivery, InboundWebhook, Vote
 from approvals.selectors.request import delivery_state
 
-_COMMENT, _REFERENCE, _LAST_ERROR = shown("comment"), shown("reference"), shown("last_error")
-_DELIVERY_ID, _WHY = shown("delivery_id", "delivery id"), shown("reason")
+_COMMENT, _LAST_ERROR = shown("comment", quiet=True), shown("last_error", quiet=True)
+_DELIVERY_ID, _WHY = shown("delivery_id", "delivery id"), shown("reason", quiet=True)
+_REFERENCE = shown("reference")
 
 
 class VoteInline(ReadOnlyInline):
@@ -23,7 +24,7 @@ class VoteInline(ReadOnlyInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Vote]:
         """Votes with their people, in one query."""
-        rows: QuerySet[Vote] = super().get_queryset(request).select_related("user")
+        rows: QuerySet[Vote] = super().get_queryset(request).select_related("user", "request")
         return rows.order_by("cast_at")
 
 
@@ -42,6 +43,11 @@ class DeliveryInline(ReadOnlyInline):
     show_change_link = True
     ordering = ("channel",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        """Deliveries with the request, whose secrets they may repeat."""
+        rows: QuerySet[Delivery] = super().get_queryset(request)
+        return rows.select_related("request")
+
     @admin.display(description="state")
     def shown_state(self, row: Delivery) -> SafeString:
         """How the delivery stands."""
@@ -59,9 +65,9 @@ class WebhookInline(ReadOnlyInline):
     verbose_name_plural = "heard from outside"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboundWebhook]:
-        """Webhooks without their bodies."""
+        """Webhooks without their bodies, with the request whose secrets they may repeat."""
         rows: QuerySet[InboundWebhook] = super().get_queryset(request)
-        return rows.defer("body")
+        return rows.defer("body").select_related("request")
 
     @admin.display(description="outcome")
     def shown_outcome(self, row: InboundWebhook) -> SafeString:

@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from approvals import masking
 from approvals.models import ApprovalRequest
 from approvals.templatetags import pages
 from approvals.wording import headline, plain, readable_json
@@ -29,11 +30,12 @@ TONES: Mapping[str, str] = {
 }
 
 
-def shown(path: str, description: str = "", most: int = 0) -> Any:
+def shown(path: str, description: str = "", most: int = 0, *, quiet: bool = False) -> Any:
     """A column for text from outside: nothing invisible in it can turn or hide what is shown.
 
     It is a function of a row; Django's stubs take only names for the fields of a page. Longer
-    text than `most` characters is cut, where that is given.
+    text than `most` characters is cut, where that is given. With `quiet`, which reads what the
+    row's request or run was given, the secrets of that are hidden.
     """
 
     @admin.display(description=description or path.replace("__", " ").replace("_", " "))
@@ -42,7 +44,10 @@ def shown(path: str, description: str = "", most: int = 0) -> Any:
         for name in path.split("__"):
             value = None if value is None else getattr(value, name)
         value = value() if callable(value) else value
-        return NOTHING if value is None or value == "" else cut(plain(value, keep="\n"), most)
+        if value is None or value == "":
+            return NOTHING
+        text = masking.quiet(row, str(value)) if quiet else value
+        return cut(plain(text, keep="\n"), most)
 
     return column
 

@@ -20,11 +20,12 @@ from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor
 from approvals.core.risk import Risk
 from approvals.core.roles import Ability
+from approvals.masking import quiet_json
 from approvals.models import ChannelPause, Delivery, Heartbeat
 from approvals.selectors.request import delivery_state
 
-_REFERENCE, _LAST_ERROR = shown("reference"), shown("last_error")
-_SHORT_ERROR = shown("last_error", most=120)
+_REFERENCE, _LAST_ERROR = shown("reference"), shown("last_error", quiet=True)
+_SHORT_ERROR = shown("last_error", most=120, quiet=True)
 # One word for people and filters; the state is called "stopped" where code compares it.
 _WORDS = {"stopped": "given up"}
 
@@ -90,7 +91,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_select_related = ("request",)
     list_deferred = (
         *("memory", "url"),
-        *("request__task", "request__action", "request__matches", "request__policy"),
+        *("request__action", "request__matches", "request__policy"),
     )
     search_fields = ("pk",)
     search_help_text = (
@@ -151,7 +152,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def history(self, row: Delivery) -> History:
         """What of the request's history is about this channel."""
         about = Q(name__startswith="delivery.", data__channel=row.channel)
-        return history_of(row.request_id, f"What happened with {row.channel}", about)
+        title = f"What happened with {row.channel}"
+        return history_of(row.request_id, title, about, given=row.given)
 
     def concerns(self) -> Sequence[Concern]:
         """Those that nobody tries any more."""
@@ -200,7 +202,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="memory")
     def folded_memory(self, row: Delivery) -> SafeString:
         """What the channel keeps about the request."""
-        return cells.folded(row.memory)
+        return cells.folded(quiet_json(row, row.memory))
 
     @admin.action(description="Try the chosen deliveries again now")
     def retry(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:

@@ -1,12 +1,14 @@
 """What the audit log says of a row, for the page of that row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 from django.urls import reverse
 
+from approvals.masking import masked_beside
 from approvals.models import AuditEntry
 from approvals.wording import Told, told
 
@@ -23,10 +25,17 @@ class History:
     url: str
 
 
-def history_of(stream: UUID, title: str, only: Q | None = None) -> History:
-    """What happened in the stream, or what of it is about one thing."""
+def history_of(
+    stream: UUID, title: str, only: Q | None = None, *, given: Mapping[str, Any] | None = None
+) -> History:
+    """What happened in the stream, or what of it is about one thing.
+
+    `given` is what the stream's request or run was asked with: its secrets are hidden.
+    """
     rows = AuditEntry.objects.filter(only or Q(), stream=stream).order_by("-number")
     found = list(rows[: MOST_ENTRIES + 1])
-    entries = [(row, told(row.name, row.data)) for row in reversed(found[:MOST_ENTRIES])]
+    shown = list(reversed(found[:MOST_ENTRIES]))
+    data = masked_beside(given or {}, [row.data for row in shown])
+    entries = [(row, told(row.name, words)) for row, words in zip(shown, data, strict=True)]
     address = reverse("admin:approvals_auditentry_changelist")
     return History(title, entries, len(found) > MOST_ENTRIES, f"{address}?q={stream}")

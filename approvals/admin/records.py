@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
@@ -19,12 +20,17 @@ from approvals.admin.lists import ReadOnlyAdmin
 from approvals.core.events import LINEAR, EventName, Hearing
 from approvals.core.lifecycle import Via
 from approvals.core.risk import Risk
-from approvals.masking import masked
-from approvals.models import AuditEntry, InboundWebhook, Vote
+from approvals.masking import masked_beside, quiet
+from approvals.models import ApprovalRequest, AuditEntry, InboundWebhook, Vote
 from approvals.services.people import account_stream
 
-_ACTOR, _COMMENT, _REASON = shown("actor"), shown("comment"), shown("reason")
-_SHORT_COMMENT, _SHORT_REASON = shown("comment", most=120), shown("reason", most=120)
+_ACTOR, _COMMENT, _REASON = (
+    shown("actor"),
+    shown("comment", quiet=True),
+    shown("reason", quiet=True),
+)
+_SHORT_COMMENT = shown("comment", most=120, quiet=True)
+_SHORT_REASON = shown("reason", most=120, quiet=True)
 _DELIVERY_ID = shown("delivery_id", "delivery id")
 # Entries of so many numbers back are looked through for an actor's name, which has no index.
 LATEST_ENTRIES = 100_000
@@ -88,24 +94,33 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         newest = AuditEntry.objects.aggregate(newest=Max("pk"))["newest"] or 0
         return Q(stream__in=streams) | Q(actor=term, pk__gt=newest - LATEST_ENTRIES)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        """Entries with what the request of their stream was given, whose secrets they may repeat.
+
+        What a run itself writes comes without its secrets.
+        """
+        rows: QuerySet[AuditEntry] = super().get_queryset(request)
+        asked = ApprovalRequest.objects.filter(pk=OuterRef("stream")).values("task")
+        return rows.annotate(asked=Subquery(asked))
+
     def history(self, row: AuditEntry) -> History:
         """Everything in the same stream."""
-        return history_of(row.stream, "The whole stream")
+        return history_of(row.stream, "The whole stream", given=_asked(row))
 
     @admin.display(description="what happened")
     def words(self, row: AuditEntry) -> str:
         """The entry in words."""
-        return wording.plain(wording.told(row.name, row.data).phrase)
+        return wording.plain(_told(row).phrase)
 
     @admin.display(description="in whose words")
     def quote(self, row: AuditEntry) -> str:
         """What the actor said with it."""
-        return wording.told(row.name, row.data).quote or cells.NOTHING
+        return _told(row).quote or cells.NOTHING
 
     @admin.display(description="data")
     def shown_data(self, row: AuditEntry) -> SafeString:
-        """Everything that was kept with the entry."""
-        return cells.folded(row.data)
+        """Everything that was kept with the entry, secrets masked."""
+        return cells.folded(masked_beside(_asked(row), row.data))
 
     @admin.display(description="request or run")
     def stream_page(self, row: AuditEntry) -> SafeString | str:
@@ -121,6 +136,15 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             return cells.link(reverse(name, args=[row.stream]), short)
         except NoReverseMatch:
             return short
+
+
+def _asked(row: AuditEntry) -> Mapping[str, Any]:
+    asked: Mapping[str, Any] | None = row.asked  # type: ignore[attr-defined]  # annotated
+    return asked or {}
+
+
+def _told(row: AuditEntry) -> wording.Told:
+    return wording.told(row.name, masked_beside(_asked(row), row.data))
 
 
 @admin.register(Vote)
@@ -144,7 +168,7 @@ class VoteAdmin(ReadOnlyAdmin):
         known("request__risk_level", "risk", _risks),
     )
     list_select_related = ("request", "user")
-    list_deferred = ("request__task", "request__action", "request__matches", "request__policy")
+    list_deferred = ("request__action", "request__matches", "request__policy")
     search_fields = ("pk",)
     search_help_text = (
         "A person's name, a request's id, its Linear identifier, workflow or pull request."
@@ -165,7 +189,8 @@ class VoteAdmin(ReadOnlyAdmin):
 
     def history(self, row: Vote) -> History:
         """What of the request's history is about votes."""
-        return history_of(row.request_id, "Votes on this request", Q(name__startswith="vote."))
+        about = Q(name__startswith="vote.")
+        return history_of(row.request_id, "Votes on this request", about, given=row.given)
 
     @admin.display(description="request")
     def request_page(self, row: Vote) -> SafeString | str:
@@ -210,7 +235,7 @@ class InboundWebhookAdmin(ReadOnlyAdmin):
     list_select_related = ("request",)
     list_deferred = (
         *("body", "body_digest"),
-        *("request__task", "request__action", "request__matches", "request__policy"),
+        *("request__action", "request__matches", "request__policy"),
     )
     search_fields = ("pk",)
     search_help_text = (
@@ -241,7 +266,7 @@ class InboundWebhookAdmin(ReadOnlyAdmin):
         """What happened to the request it is about."""
         if row.request_id is None:
             return None
-        return history_of(row.request_id, "What happened to the request")
+        return history_of(row.request_id, "What happened to the request", given=row.given)
 
     @admin.display(description="outcome")
     def shown_outcome(self, row: InboundWebhook) -> SafeString:
@@ -272,5 +297,5 @@ class InboundWebhookAdmin(ReadOnlyAdmin):
             value = json.loads(row.body)
         except ValueError:
             # A long body was cut where it was kept.
-            return cells.folded_text(row.body)
-        return cells.folded(masked(value) if isinstance(value, Mapping) else value)
+            return cells.folded_text(quiet(row, row.body))
+        return cells.folded(masked_beside(row.given, value))

@@ -9,7 +9,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from approvals import masking, services, wording
+from approvals import services, wording
 from approvals.admin import cells, search
 from approvals.admin.access import RowAdmin, able
 from approvals.admin.beside import DeliveryInline, VoteInline, WebhookInline
@@ -22,13 +22,14 @@ from approvals.admin.reasons import Verb, act_with_reason
 from approvals.core.lifecycle import Actor, Choice, Status
 from approvals.core.risk import Risk
 from approvals.core.roles import Ability
+from approvals.masking import quiet_json
 from approvals.models import ApprovalRequest, ClockTimestamp
 from approvals.selectors.request import may_cancel, status_at, why_not
 
 _OPERATION, _ENVIRONMENT = shown("operation"), shown("environment")
 _AGENT, _ASKED_BY = shown("agent_name", "agent"), shown("requested_by", "asked by")
 _SHORT_ASKED_BY = shown("requested_by", "asked by", most=40)
-_DECIDED_BY, _REASON = shown("decided_by"), shown("decision_reason")
+_DECIDED_BY, _REASON = shown("decided_by"), shown("decision_reason", quiet=True)
 _WORKFLOW, _THREAD = shown("workflow_id", "workflow"), shown("thread_id", "thread")
 _CHECKPOINT = shown("checkpoint_id", "checkpoint")
 
@@ -170,7 +171,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     def history(self, row: ApprovalRequest) -> History:
         """The request's stream."""
-        return history_of(row.pk, "Audit timeline")
+        return history_of(row.pk, "Audit timeline", given=row.given)
 
     def concerns(self) -> Sequence[Concern]:
         """Those that may expire before anybody looks."""
@@ -236,12 +237,12 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         """The frozen action, secrets masked."""
         if row.action is None:
             return "The workflow itself carries this out."
-        return cells.folded(masking.masked_action(row.task, row.action))
+        return cells.folded(quiet_json(row, row.action))
 
     @admin.display(description="task")
     def masked_task(self, row: ApprovalRequest) -> SafeString:
         """The task, secrets masked."""
-        return cells.folded(masking.masked(row.task))
+        return cells.folded(quiet_json(row, row.task))
 
     @admin.display(description="matched rules")
     def why(self, row: ApprovalRequest) -> SafeString:

@@ -1,6 +1,7 @@
 """What each channel still has to be told, and what holds a whole channel back."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import F, Q
@@ -45,6 +46,11 @@ class Delivery(Owed):
 
     def __str__(self) -> str:
         return f"{self.channel} for {self.request_id}"
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What the request was asked with."""
+        return self.request.given
 
 
 class ChannelPause(models.Model):

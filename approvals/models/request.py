@@ -141,6 +141,12 @@ class ApprovalRequest(models.Model):
         return f"{self.operation} to {self.environment}" if self.environment else self.operation
 
     @property
+    def given(self) -> Mapping[str, Any]:
+        """What was asked, whose secrets nothing shows."""
+        task: Mapping[str, Any] = self.task
+        return task
+
+    @property
     def frozen_policy(self) -> Policy:
         """The policy as it was when the request opened."""
         return Policy(**{**self.policy, "groups": tuple(self.policy["groups"])})
@@ -234,6 +240,11 @@ class Vote(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.choice}"
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What the request was asked with."""
+        return self.request.given
 
 
 class VoteRefusal(models.Model):

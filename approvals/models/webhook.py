@@ -1,6 +1,7 @@
 """What the outside told us, kept so that nothing is applied twice."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
@@ -42,3 +43,8 @@ class InboundWebhook(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} {self.delivery_id}: {self.outcome}"
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What the request that it is about, if it is about one, was asked with."""
+        return {} if self.request is None else self.request.given

@@ -14,6 +14,7 @@ from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Actor, Refused, Status
 from approvals.core.roles import to_cancel
 from approvals.errors import RequestNotFound
+from approvals.masking import masked_beside
 from approvals.models import (
     ApprovalRequest,
     AuditEntry,
@@ -110,11 +111,14 @@ class Log:
 
 
 def log_of(row: ApprovalRequest) -> Log:
-    """Both streams, in one query."""
+    """Both streams, in one query, without the secrets of what was asked."""
     wanted = Q(stream=row.pk)
     if (run := run_stream(row)) is not None:
         wanted |= Q(stream=run, name__startswith="run.")
     entries = list(AuditEntry.objects.filter(wanted).order_by("number"))
+    told = masked_beside(row.given, [entry.data for entry in entries])
+    for entry, data in zip(entries, told, strict=True):
+        entry.data = data
     return Log(
         [entry for entry in entries if entry.stream == row.pk],
         [entry for entry in entries if entry.stream != row.pk],

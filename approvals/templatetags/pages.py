@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django import template
 from django.utils import timezone
 
-from approvals import wording
+from approvals import masking, wording
 
 register = template.Library()
 
@@ -29,6 +29,12 @@ def plain(value: object) -> str:
 def plain_lines(value: object) -> str:
     """The value with its lines kept, and nothing else invisible in it."""
     return wording.plain(str(value).replace("\r\n", "\n"), keep="\n")
+
+
+@register.filter
+def quiet(text: object, row: masking.Given) -> str:
+    """A text that was left with a request, a run or what belongs to it, without its secrets."""
+    return masking.quiet(row, str(text))
 
 
 @register.filter

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 
 from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Status
-from approvals.masking import masked
+from approvals.masking import masked, masked_text
 
 OPENED = "opened"
 RESOLVED = "resolved"
@@ -49,6 +49,7 @@ def _render(part: str, request: Snapshot, *, alone: bool) -> str:
         "pending": request.status is Status.PENDING,
         "outcome": _OUTCOMES.get(request.status, ""),
         "description": masked(request.task).get("description") or "",
+        "reason": masked_text(request.task, request.reason),
         "alone": alone,
     }
     text = render_to_string(f"messages/github_{part}.md", context)

@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 
 from approvals.core.events import Event, EventName, Snapshot
 from approvals.core.lifecycle import Status
-from approvals.masking import masked, masked_action
+from approvals.masking import masked, masked_action, masked_text
 from approvals.wording import VIA, Work, duration, work
 from integrations.linear.config import LinearConfig
 from integrations.linear.hearing import Bounce, Heard
@@ -28,14 +28,14 @@ def comment_id(request_id: UUID, occasion: str) -> UUID:
 def issue_title(request: Snapshot, config: LinearConfig) -> str:
     """The title of the issue: the operation, and what the agent says it is for."""
     title = f"{config.approval_template.title_prefix} {plain(request.title)}"
-    purpose = plain(str(request.task.get("description") or ""), 100)
+    purpose = plain(str(masked(request.task).get("description") or ""), 100)
     return f"{title}: {purpose}" if purpose else title
 
 
 def issue_description(request: Snapshot, config: LinearConfig) -> str:
     """Everything that a person needs in order to decide."""
     action = None if request.action is None else masked_action(request.task, request.action)
-    what = work(request.task, request.action)
+    what, task = work(request.task, request.action), masked(request.task)
     return _render(
         "linear_issue.md",
         {
@@ -44,8 +44,8 @@ def issue_description(request: Snapshot, config: LinearConfig) -> str:
             "too_few": request.eligible < request.policy.quorum,
             "groups": request.policy.groups,
             "allowed": duration(request.policy.expires_after_seconds),
-            "task": masked(request.task),
-            "description": request.task.get("description") or "",
+            "task": task,
+            "description": task.get("description") or "",
             "action": action,
             "kind": what.kind if what else "",
             "runs": _exactly(what) if what else "",
@@ -96,6 +96,7 @@ def outcome_comment(request: Snapshot, via: str) -> str:
         "linear_outcome.md",
         {
             "request": request,
+            "reason": masked_text(request.task, request.reason),
             "by_a_person": request.status in {Status.APPROVED, Status.REJECTED},
             "way": VIA.get(via),
         },

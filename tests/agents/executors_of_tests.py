@@ -22,6 +22,11 @@ def scripted(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult
         raise WorkerDied
     if outcome == "unknown":
         raise OutcomeUnknown("The reply was lost, so it may or may not have happened.")
+    if outcome.startswith("lose "):
+        raise OutcomeUnknown(outcome)
+    if outcome.startswith("say "):
+        said = {"stdout": outcome, "exit_code": 0}
+        return ActionResult(succeeded=True, summary=outcome, output=outcome, data=said)
     if outcome == "fail":
         return ActionResult(succeeded=False, summary="exited 3", output="no disk left")
     return ActionResult(succeeded=True, summary="exited 0", output="fine")

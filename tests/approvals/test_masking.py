@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from approvals.masking import MASK, masked
+from approvals.masking import MASK, masked, masked_action, masked_text
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,29 @@ def test_the_task_itself_stays_as_it_was() -> None:
     task = {"arguments": {"password": "hunter2"}}
     masked(task)
     assert task == {"arguments": {"password": "hunter2"}}
+
+
+def test_what_repeats_a_secret_is_hidden_wherever_it_stands() -> None:
+    task = {
+        "description": "Use hunter2-hunter2 once",
+        "arguments": {"password": "hunter2-hunter2", "url": ["https://x/?k=hunter2-hunter2"]},
+    }
+    assert masked(task) == {
+        "description": f"Use {MASK} once",
+        "arguments": {"password": MASK, "url": [f"https://x/?k={MASK}"]},
+    }
+    assert masked_text(task, "hunter2-hunter2!") == f"{MASK}!"
+    action = {"argv": ["--key", "hunter2-hunter2"], "timeout_seconds": 5}
+    assert masked_action(task, action) == {"argv": ["--key", MASK], "timeout_seconds": 5}
+
+
+def test_what_stands_deep_in_a_secret_is_hidden_elsewhere_too() -> None:
+    task = {"credentials": {"user": "root-user", "pins": [123456, None, True, "abc"]}}
+    shown = "root-user 123456 None True abc"
+    assert masked_text(task, shown) == f"{MASK} {MASK} None True abc"
+    assert masked_action(task, {"pin": 123456, "on": True}) == {"pin": MASK, "on": True}
+
+
+def test_a_longer_secret_is_hidden_before_one_that_is_part_of_it() -> None:
+    task = {"token": "hunter2", "other_token": "hunter2-hunter2"}
+    assert masked_text(task, "hunter2-hunter2, hunter2") == f"{MASK}, {MASK}"

@@ -21,6 +21,7 @@ from approvals.admin.account_forms import AccountChangeForm, NewAccountForm
 from approvals.admin.cells import shown
 from approvals.admin.filters import OneOf
 from approvals.admin.history import history_of
+from approvals.admin.lists import FilteredList
 from approvals.core.roles import Ability
 from approvals.models import ApproverProfile
 from approvals.services.people import account_stream, record_account
@@ -64,6 +65,9 @@ def _changed(message: Any) -> list[str]:
 
 class _ForOperators:
     """Operators may look; nobody deletes: whoever left is switched off."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[FilteredList]:  # noqa: ARG002
+        return FilteredList
 
     def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
         return able(request, Ability.MANAGE_PEOPLE)

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from approvals import services
 from approvals.actors import able as actor_able
+from approvals.actors import token_digest
 from approvals.admin import cells
 from approvals.admin.access import able, actor_of, is_staff
 from approvals.admin.cells import age, shown
@@ -76,7 +77,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         rows: QuerySet[ApiToken] = super().get_queryset(request)
         if able(request, Ability.MANAGE_TOKENS):
             return rows
-        return rows.filter(user__username=request.user.get_username())
+        return rows.filter(user=request.user.pk)
 
     def meant(self, term: str) -> Q:
         """Tokens by what is shown of them and by their owners; there are few of them."""
@@ -140,7 +141,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         token = services.create_token(
             actor.name, scope=scope, label=form.cleaned_data["label"], actor=actor
         )
-        made = ApiToken.objects.filter(user__username=actor.name).latest("pk")
+        made = ApiToken.objects.get(digest=token_digest(token))
         self.log_addition(request, made, f"Made with scope {scope}.")
         return token
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -103,6 +104,21 @@ def test_nobody_makes_a_token_for_somebody_else_in_the_admin(
     for client in (operator, superuser):
         client.post(f"{TOKENS}add/", {"user": str(maria.user_id), "scope": scope})
     assert not ApiToken.objects.filter(user__username="maria").exists()
+
+
+def test_of_two_tokens_made_at_once_each_is_logged_as_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, make = signed_in(person("sam"), staff=True), services.create_token
+
+    def overtaken(username: str, **facts: Any) -> str:
+        token = make(username, **facts)
+        make(username, scope="request", label="the other")
+        return token
+
+    monkeypatch.setattr(services, "create_token", overtaken)
+    client.post(f"{TOKENS}add/", {"scope": "decide", "label": "mine"})
+    assert LogEntry.objects.get().object_id == str(ApiToken.objects.get(label="mine").pk)
 
 
 def test_a_token_for_anything_is_not_made(operator: Client) -> None:

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from agents.models import Execution, ExecutionStatus, Run
 from approvals.admin import cells, search
-from approvals.admin.cells import age, shown
+from approvals.admin.cells import age, as_column, shown, shown_status
 from approvals.admin.history import History, history_of
 from approvals.admin.lists import ReadOnlyAdmin, ReadOnlyInline
 from approvals.masking import quiet, quiet_json
@@ -20,13 +20,20 @@ _SUMMARY, _SHORT_SUMMARY = shown("summary", quiet=True), shown("summary", most=1
 _KEY = shown("key")
 
 
+@as_column("step")
+def step(row: Execution) -> str:
+    """A column with what an action does, and which step of its run it is, counted from one."""
+    operation = headline(str(row.action.get("operation") or row.action.get("executor") or "action"))
+    return f"{operation}, step {row.position + 1}"
+
+
 class ExecutionInline(ReadOnlyInline):
     """What the run has begun."""
 
     model = Execution
     fields = readonly_fields = (
-        "step",
-        "shown_status",
+        step,
+        shown_status,
         "attempts",
         "started_at",
         "finished_at",
@@ -40,24 +47,14 @@ class ExecutionInline(ReadOnlyInline):
         rows: QuerySet[Execution] = super().get_queryset(request)
         return rows.defer("output", "data").select_related("run")
 
-    @admin.display(description="step")
-    def step(self, row: Execution) -> str:
-        """Which step of the run it is, counted from one, and what it does."""
-        return _step(row)
-
-    @admin.display(description="status")
-    def shown_status(self, row: Execution) -> SafeString:
-        """How it stands."""
-        return cells.state(row.status)
-
 
 @admin.register(Execution)
 class ExecutionAdmin(ReadOnlyAdmin):
     """Every action that was begun, with its output."""
 
     list_display = (
-        "step",
-        "shown_status",
+        step,
+        shown_status,
         "run_page",
         "request_page",
         "attempts",
@@ -80,7 +77,7 @@ class ExecutionAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    ("step", "shown_status", "attempts"),
+                    (step, shown_status, "attempts"),
                     ("run_page", "request_page"),
                     ("started_at", "finished_at", "took"),
                     _SUMMARY,
@@ -92,8 +89,8 @@ class ExecutionAdmin(ReadOnlyAdmin):
         ("Claim", {"fields": (_KEY, ("claim", "lease_until", "retry_granted_at"))}),
     )
     readonly_fields = (
-        "step",
-        "shown_status",
+        step,
+        shown_status,
         "run_page",
         "request_page",
         "took",
@@ -129,16 +126,6 @@ class ExecutionAdmin(ReadOnlyAdmin):
         return history_of(
             stream, "What happened", Q(name__startswith="execution."), given=row.given
         )
-
-    @admin.display(description="action")
-    def step(self, row: Execution) -> str:
-        """What it does, and which step of its run it is."""
-        return _step(row)
-
-    @admin.display(description="status")
-    def shown_status(self, row: Execution) -> SafeString:
-        """How it stands."""
-        return cells.state(row.status)
 
     @admin.display(description="run")
     def run_page(self, row: Execution) -> SafeString:
@@ -186,8 +173,3 @@ class ExecutionAdmin(ReadOnlyAdmin):
     def folded_data(self, row: Execution) -> SafeString:
         """What was noted beside the output, secrets masked."""
         return cells.folded(quiet_json(row, row.data))
-
-
-def _step(row: Execution) -> str:
-    operation = headline(str(row.action.get("operation") or row.action.get("executor") or "action"))
-    return f"{operation}, step {row.position + 1}"

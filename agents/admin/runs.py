@@ -1,11 +1,11 @@
 """Runs for operators: read-only, except through the verbs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -16,12 +16,12 @@ from agents.models import ENDED, Run, RunStatus
 from approvals.actors import able as actor_able
 from approvals.admin import cells, search
 from approvals.admin.access import able
-from approvals.admin.cells import age, shown
+from approvals.admin.cells import age, shown, shown_status
 from approvals.admin.concerns import Concern, Urgency, concern
 from approvals.admin.filters import newest
 from approvals.admin.history import History, history_of
 from approvals.admin.lists import Offer, ReadOnlyAdmin
-from approvals.admin.reasons import Verb, act_with_reason
+from approvals.admin.reasons import Verb, acting
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability, to_cancel
 from approvals.masking import masked_beside, quiet_json
@@ -35,13 +35,53 @@ _SHORT_ATTENTION = shown("attention", "needs attention because", most=120, quiet
 _LAST_ERROR, _THREAD = shown("last_error", quiet=True), shown("thread_id", "thread")
 
 
+def _settle(outcome: str, run: Run, actor: Actor, reason: str) -> str:
+    services.settle_run(run.pk, outcome, actor=actor, reason=reason)
+    return f"settled as {outcome}."
+
+
+def _cancel(run: Run, actor: Actor, reason: str) -> str:
+    services.cancel_run(run.pk, actor=actor, reason=reason)
+    return "cancelled."
+
+
+_DONE = Verb(
+    "settle_done",
+    "Settle as done: the action did happen",
+    partial(_settle, "done"),
+    meaning="The action counts as succeeded, and the run goes on with the next step. Where no"
+    " action stands open the run ends as completed, and what it still waits for is cancelled.",
+)
+_RETRY = Verb(
+    "settle_retry",
+    "Begin the action once more",
+    partial(_settle, "retry"),
+    meaning="The action is begun once more, with the same key. Where none stands open the run goes"
+    " on where it stopped. Look first: what may have happened would happen twice.",
+)
+_ABANDON = Verb(
+    "settle_abandon",
+    "Abandon: end the run as failed",
+    partial(_settle, "abandon"),
+    meaning="The action counts as not done, and the run ends as failed. Its rollback steps do not"
+    " run; what it still waits for is cancelled.",
+)
+_CANCEL = Verb(
+    "cancel",
+    "Cancel the run",
+    _cancel,
+    meaning="The run ends, and what it waits for is cancelled. An action that is at work is not"
+    " interrupted, and nothing that has run is undone.",
+)
+
+
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
     """Runs, with the way out of what needs attention."""
 
     list_display = (
         "name",
-        "shown_status",
+        shown_status,
         _SHORT_ATTENTION,
         _SHORT_ASKED_BY,
         "pull",
@@ -61,13 +101,18 @@ class RunAdmin(ReadOnlyAdmin):
     sortable_by = ("created_at",)
     ordering = ("-created_at",)
     inlines = (ExecutionInline,)
-    actions = ("settle_done", "settle_retry", "settle_abandon", "cancel")
+    actions = (
+        acting(_DONE, "Settle as done: the action did happen, go on"),
+        acting(_RETRY, "Settle by a retry: begin the action once more"),
+        acting(_ABANDON, "Abandon: it did not happen and shall not"),
+        acting(_CANCEL, "Cancel the run and whatever it waits for"),
+    )
     fieldsets = (
         (
             None,
             {
                 "fields": (
-                    (_WORKFLOW, "shown_status"),
+                    (_WORKFLOW, shown_status),
                     _ATTENTION,
                     (_ASKED_BY, "opened_by", "pull"),
                     ("created_at", "ended_at"),
@@ -91,7 +136,7 @@ class RunAdmin(ReadOnlyAdmin):
         ),
     )
     readonly_fields = (
-        "shown_status",
+        shown_status,
         "pull",
         "requests",
         "masked_result",
@@ -118,9 +163,8 @@ class RunAdmin(ReadOnlyAdmin):
 
     def may_take(self, request: HttpRequest, action: str) -> bool:
         """Operators settle; whoever asked, and operators, cancel."""
-        if action == "cancel":
-            return able(request, Ability.CANCEL_OWN) or able(request, Ability.CANCEL_ANY)
-        return able(request, Ability.SETTLE_RUN)
+        # Anybody may have asked for something, and cancel that.
+        return action == "cancel" or able(request, Ability.SETTLE_RUN)
 
     def offers(self, row: Run, actor: Actor) -> Sequence[Offer]:
         """The ways out, where the verbs would take them from whoever looks."""
@@ -151,11 +195,6 @@ class RunAdmin(ReadOnlyAdmin):
     def name(self, row: Run) -> str:
         """The workflow and the beginning of the id."""
         return f"{headline(row.workflow)} {str(row.pk)[:8]}"
-
-    @admin.display(description="status")
-    def shown_status(self, row: Run) -> SafeString:
-        """Where it stands."""
-        return cells.state(row.status)
 
     @admin.display(description="pull request")
     def pull(self, row: Run) -> SafeString | str:
@@ -189,61 +228,3 @@ class RunAdmin(ReadOnlyAdmin):
     def folded_steps(self, row: Run) -> SafeString:
         """The steps as the run keeps them, secrets masked."""
         return cells.folded(masked_beside(row.given, row.steps))
-
-    @admin.action(description="Settle as done: the action did happen, go on")
-    def settle_done(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        """Take a person's word that the action happened."""
-        meaning = (
-            "The action counts as succeeded, and the run goes on with the next step. Where no"
-            " action stands open the run ends as completed, and what it still waits for is"
-            " cancelled."
-        )
-        title = "Settle as done: the action did happen"
-        verb = Verb("settle_done", title, _settle("done"), meaning=meaning)
-        return act_with_reason(self, request, queryset, verb)
-
-    @admin.action(description="Settle by a retry: begin the action once more")
-    def settle_retry(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        """Take a person's word that the action may be begun again."""
-        meaning = (
-            "The action is begun once more, with the same key. Where none stands open the run goes"
-            " on where it stopped. Look first: what may have happened would happen twice."
-        )
-        title = "Begin the action once more"
-        verb = Verb("settle_retry", title, _settle("retry"), meaning=meaning)
-        return act_with_reason(self, request, queryset, verb)
-
-    @admin.action(description="Abandon: it did not happen and shall not")
-    def settle_abandon(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        """End a run as failed."""
-        meaning = (
-            "The action counts as not done, and the run ends as failed. Its rollback steps do not"
-            " run; what it still waits for is cancelled."
-        )
-        title = "Abandon: end the run as failed"
-        verb = Verb("settle_abandon", title, _settle("abandon"), meaning=meaning)
-        return act_with_reason(self, request, queryset, verb)
-
-    @admin.action(description="Cancel the run and whatever it waits for")
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        """End a run that has not ended."""
-        meaning = (
-            "The run ends, and what it waits for is cancelled. An action that is at work is not"
-            " interrupted, and nothing that has run is undone."
-        )
-        verb = Verb("cancel", "Cancel the run", _cancel, meaning=meaning)
-        return act_with_reason(self, request, queryset, verb)
-
-
-def _settle(outcome: str) -> Callable[[Run, Actor, str], str]:
-    return partial(_settle_as, outcome)
-
-
-def _settle_as(outcome: str, run: Run, actor: Actor, reason: str) -> str:
-    services.settle_run(run.pk, outcome, actor=actor, reason=reason)
-    return f"settled as {outcome}."
-
-
-def _cancel(run: Run, actor: Actor, reason: str) -> str:
-    services.cancel_run(run.pk, actor=actor, reason=reason)
-    return "cancelled."

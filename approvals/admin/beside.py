@@ -1,15 +1,11 @@
 """What stands beside a request on its page: votes, deliveries, and what was heard of it."""
 
-from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 
-from approvals.admin import cells
-from approvals.admin.cells import shown
+from approvals.admin.cells import heard_outcome, shown, told_state
 from approvals.admin.lists import ReadOnlyInline
 from approvals.models import Delivery, InboundWebhook, Vote
-from approvals.selectors.request import delivery_state
 
 _COMMENT, _LAST_ERROR = shown("comment", quiet=True), shown("last_error", quiet=True)
 _DELIVERY_ID, _WHY = shown("delivery_id", "delivery id"), shown("reason", quiet=True)
@@ -34,7 +30,7 @@ class DeliveryInline(ReadOnlyInline):
     model = Delivery
     fields = readonly_fields = (
         "channel",
-        "shown_state",
+        told_state,
         "attempts",
         _REFERENCE,
         _LAST_ERROR,
@@ -48,18 +44,12 @@ class DeliveryInline(ReadOnlyInline):
         rows: QuerySet[Delivery] = super().get_queryset(request)
         return rows.select_related("request")
 
-    @admin.display(description="state")
-    def shown_state(self, row: Delivery) -> SafeString:
-        """How the delivery stands."""
-        found = delivery_state(row)
-        return cells.state("given up" if found == "stopped" else found)
-
 
 class WebhookInline(ReadOnlyInline):
     """What was heard about it."""
 
     model = InboundWebhook
-    fields = readonly_fields = ("received_at", "source", "shown_outcome", _WHY, _DELIVERY_ID)
+    fields = readonly_fields = ("received_at", "source", heard_outcome, _WHY, _DELIVERY_ID)
     show_change_link = True
     ordering = ("id",)
     verbose_name_plural = "heard from outside"
@@ -68,8 +58,3 @@ class WebhookInline(ReadOnlyInline):
         """Webhooks without their bodies, with the request whose secrets they may repeat."""
         rows: QuerySet[InboundWebhook] = super().get_queryset(request)
         return rows.defer("body").select_related("request")
-
-    @admin.display(description="outcome")
-    def shown_outcome(self, row: InboundWebhook) -> SafeString:
-        """What became of it."""
-        return cells.state(row.outcome or "not applied")

@@ -1,6 +1,6 @@
 """What a cell or a field of the admin shows: links, states, ages, and long values folded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import masking
-from approvals.models import ApprovalRequest
+from approvals.models import ApprovalRequest, Delivery, InboundWebhook
+from approvals.selectors.request import delivery_state
 from approvals.templatetags import pages
 from approvals.wording import headline, plain, readable_json
 
@@ -30,15 +31,19 @@ TONES: Mapping[str, str] = {
 }
 
 
+def as_column(description: str) -> Callable[[Callable[[Any], object]], Any]:
+    """Makes a function of a row a column; Django's stubs take only names where it may stand."""
+    return admin.display(description=description)
+
+
 def shown(path: str, description: str = "", most: int = 0, *, quiet: bool = False) -> Any:
     """A column for text from outside: nothing invisible in it can turn or hide what is shown.
 
-    It is a function of a row; Django's stubs take only names for the fields of a page. Longer
-    text than `most` characters is cut, where that is given. With `quiet`, which reads what the
-    row's request or run was given, the secrets of that are hidden.
+    Longer text than `most` characters is cut, where that is given. With `quiet`, which reads what
+    the row's request or run was given, the secrets of that are hidden.
     """
 
-    @admin.display(description=description or path.replace("__", " ").replace("_", " "))
+    @as_column(description or path.replace("__", " ").replace("_", " "))
     def column(row: Any) -> str:
         value = row
         for name in path.split("__"):
@@ -144,6 +149,49 @@ def links(row: Any) -> SafeString | str:
     if not found and row.pr_number:
         found = [pull_link(row)]
     return format_html(" · ".join(["{}"] * len(found)), *found) if found else NOTHING
+
+
+@as_column("request")
+def request_page(row: Any) -> SafeString | str:
+    """A column with the way to the request that the row belongs to."""
+    return request_link(row.request)
+
+
+@as_column("run")
+def run_page(row: Any) -> SafeString | str:
+    """A column with the way to the run that asked for the row's request."""
+    return NOTHING if row.request is None else run_link(row.request)
+
+
+@as_column("risk")
+def request_risk(row: Any) -> SafeString:
+    """A column with the risk of the row's request."""
+    return risk(row.request.risk_level)
+
+
+@as_column("Linear, pull request")
+def outside_pages(row: Any) -> SafeString | str:
+    """A column with the ways to Linear and the pull request of the row's request."""
+    return NOTHING if row.request is None else links(row.request)
+
+
+@as_column("state")
+def told_state(row: Delivery) -> SafeString:
+    """A column with how a delivery stands; what code calls "stopped", people call given up."""
+    found = delivery_state(row)
+    return state("given up" if found == "stopped" else found)
+
+
+@as_column("outcome")
+def heard_outcome(row: InboundWebhook) -> SafeString:
+    """A column with what became of a webhook."""
+    return state(row.outcome or "not applied")
+
+
+@as_column("status")
+def shown_status(row: Any) -> SafeString:
+    """A column with how a run or an execution stands."""
+    return state(row.status)
 
 
 def folded(value: Any) -> SafeString:

@@ -1,24 +1,31 @@
 """What channels still have to be told, for whoever has to find out why one was not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from django.contrib import admin
 from django.db.models import F, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from approvals import outbox, services
 from approvals.actors import able as actor_able
 from approvals.admin import cells, search
 from approvals.admin.access import RowAdmin, able
-from approvals.admin.cells import age, shown
+from approvals.admin.cells import (
+    age,
+    outside_pages,
+    request_page,
+    request_risk,
+    run_page,
+    shown,
+    told_state,
+)
 from approvals.admin.concerns import Concern, Urgency, concern
-from approvals.admin.filters import OneOf, known
+from approvals.admin.filters import OfRisk, OneOf, known
 from approvals.admin.history import History, history_of
 from approvals.admin.lists import Offer, ReadOnlyAdmin
-from approvals.admin.reasons import Verb, act_with_reason
+from approvals.admin.reasons import Verb, acting
 from approvals.core.lifecycle import Actor
-from approvals.core.risk import Risk
 from approvals.core.roles import Ability
 from approvals.masking import quiet_json
 from approvals.models import ChannelPause, Delivery, Heartbeat
@@ -26,8 +33,6 @@ from approvals.selectors.request import delivery_state
 
 _REFERENCE, _LAST_ERROR = shown("reference"), shown("last_error", quiet=True)
 _SHORT_ERROR = shown("last_error", most=120, quiet=True)
-# One word for people and filters; the state is called "stopped" where code compares it.
-_WORDS = {"stopped": "given up"}
 
 
 class StateFilter(OneOf):
@@ -58,12 +63,9 @@ class StateFilter(OneOf):
         }
 
 
-def _channels() -> Iterable[str]:
-    return outbox.channels()
-
-
-def _risks() -> Iterable[str]:
-    return [str(risk) for risk in Risk]
+def _retry(row: Delivery, actor: Actor, reason: str) -> str:
+    services.retry_delivery(row.pk, actor=actor, reason=reason)
+    return "tried again now."
 
 
 @admin.register(Delivery)
@@ -71,22 +73,22 @@ class DeliveryAdmin(ReadOnlyAdmin):
     """One channel's news of one request."""
 
     list_display = (
-        "request_page",
+        request_page,
         "channel",
-        "shown_state",
+        told_state,
         "attempts",
         "next_attempt",
         _SHORT_ERROR,
-        "risk",
-        "run",
-        "outside",
+        request_risk,
+        run_page,
+        outside_pages,
         age("delivered_at", "told"),
     )
     list_display_links = ("channel",)
     list_filter = (
         StateFilter,
-        known("channel", "channel", _channels),
-        known("request__risk_level", "risk", _risks),
+        known("channel", "channel", outbox.channels),
+        OfRisk,
     )
     list_select_related = ("request",)
     list_deferred = (
@@ -99,9 +101,19 @@ class DeliveryAdmin(ReadOnlyAdmin):
         " delivery's number."
     )
     ordering = ("-id",)
-    actions = ("retry",)
+    actions = (
+        acting(
+            Verb(
+                "retry",
+                "Try again now",
+                _retry,
+                meaning="The channel is shown the request as it is now; nothing is told twice.",
+            ),
+            "Try the chosen deliveries again now",
+        ),
+    )
     fieldsets = (
-        (None, {"fields": (("request_page", "run"), ("channel", "shown_state"), "attempts")}),
+        (None, {"fields": ((request_page, run_page), ("channel", told_state), "attempts")}),
         ("Last error", {"fields": (_LAST_ERROR,)}),
         (
             "When",
@@ -119,9 +131,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
         ),
     )
     readonly_fields = (
-        "request_page",
-        "run",
-        "shown_state",
+        request_page,
+        run_page,
+        told_state,
         "next_attempt",
         "address",
         "folded_memory",
@@ -161,38 +173,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
         words = ("delivery given up", "deliveries given up")
         return (concern(Urgency.UNTOLD, Delivery, rows, words, "state=stopped"),)
 
-    @admin.display(description="request")
-    def request_page(self, row: Delivery) -> SafeString | str:
-        """The way to the request."""
-        return cells.request_link(row.request)
-
-    @admin.display(description="run")
-    def run(self, row: Delivery) -> SafeString | str:
-        """The way to the run that asked."""
-        return cells.run_link(row.request)
-
-    @admin.display(description="risk")
-    def risk(self, row: Delivery) -> SafeString:
-        """The request's risk."""
-        return cells.risk(row.request.risk_level)
-
-    @admin.display(description="state")
-    def shown_state(self, row: Delivery) -> SafeString:
-        """How the delivery stands."""
-        found = delivery_state(row)
-        return cells.state(_WORDS.get(found, found))
-
     @admin.display(description="next attempt")
     def next_attempt(self, row: Delivery) -> SafeString | str:
         """When it is tried, where it still is."""
         if delivery_state(row) not in {"owed", "failing"}:
             return cells.NOTHING
         return "due" if row.not_before <= row.now else cells.moment(row.not_before, row.now)  # type: ignore[attr-defined]
-
-    @admin.display(description="Linear, pull request")
-    def outside(self, row: Delivery) -> SafeString | str:
-        """The ways to Linear and the pull request."""
-        return cells.links(row.request)
 
     @admin.display(description="address")
     def address(self, row: Delivery) -> SafeString | str:
@@ -203,13 +189,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def folded_memory(self, row: Delivery) -> SafeString:
         """What the channel keeps about the request."""
         return cells.folded(quiet_json(row, row.memory))
-
-    @admin.action(description="Try the chosen deliveries again now")
-    def retry(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
-        """Owe the channel another look."""
-        meaning = "The channel is shown the request as it is now; nothing is told twice."
-        verb = Verb("retry", "Try again now", _retry, meaning=meaning)
-        return act_with_reason(self, request, queryset, verb)
 
 
 @admin.register(ChannelPause)
@@ -226,8 +205,3 @@ class HeartbeatAdmin(ReadOnlyAdmin):
 
     list_display = ("name", "seen_at", age("seen_at", "seen"))
     ordering = ("name",)
-
-
-def _retry(row: Delivery, actor: Actor, reason: str) -> str:
-    services.retry_delivery(row.pk, actor=actor, reason=reason)
-    return "tried again now."

@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from approvals.admin.access import RowAdmin
+from approvals.core.risk import Risk
 from approvals.wording import plain
 
 NEWEST = 500
@@ -41,6 +42,9 @@ def known(field: str, title: str, values: Callable[[], Iterable[str]]) -> type[O
 
     Known.title = title
     return Known
+
+
+OfRisk = known("request__risk_level", "risk", lambda: Risk)
 
 
 def newest(field: str, title: str) -> type[admin.SimpleListFilter]:

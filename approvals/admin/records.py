@@ -1,7 +1,7 @@
 """What was said and done, for reading only."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
@@ -13,13 +13,20 @@ from django.utils.safestring import SafeString
 
 from approvals import wording
 from approvals.admin import cells, search
-from approvals.admin.cells import age, shown
-from approvals.admin.filters import known
+from approvals.admin.cells import (
+    age,
+    heard_outcome,
+    outside_pages,
+    request_page,
+    request_risk,
+    run_page,
+    shown,
+)
+from approvals.admin.filters import OfRisk, known
 from approvals.admin.history import History, history_of
 from approvals.admin.lists import ReadOnlyAdmin
 from approvals.core.events import LINEAR, EventName, Hearing
 from approvals.core.lifecycle import Via
-from approvals.core.risk import Risk
 from approvals.masking import masked_beside, quiet
 from approvals.models import ApprovalRequest, AuditEntry, InboundWebhook, Vote
 from approvals.services.people import account_stream
@@ -38,34 +45,14 @@ LATEST_ENTRIES = 100_000
 SOURCES = (LINEAR, f"{LINEAR}_history")
 
 
-def _events() -> Iterable[str]:
-    return [str(name) for name in EventName]
-
-
-def _ways() -> Iterable[str]:
-    return [str(via) for via in Via]
-
-
-def _risks() -> Iterable[str]:
-    return [str(risk) for risk in Risk]
-
-
-def _sources() -> Iterable[str]:
-    return SOURCES
-
-
-def _outcomes() -> Iterable[str]:
-    return [str(hearing) for hearing in Hearing]
-
-
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     """The log over all streams, the newest first."""
 
     list_display = ("at", age("at", "ago"), "name", _ACTOR, "via", "words", "stream_page", "number")
     list_filter = (
-        known("name", "event", _events),
-        known("via", "via", _ways),
+        known("name", "event", lambda: EventName),
+        known("via", "via", lambda: Via),
         ("at", admin.DateFieldListFilter),
     )
     search_fields = ("pk",)
@@ -152,20 +139,20 @@ class VoteAdmin(ReadOnlyAdmin):
     """People's votes."""
 
     list_display = (
-        "request_page",
+        request_page,
         "user",
         "shown_choice",
-        "risk",
+        request_risk,
         "via",
         age("cast_at", "cast"),
         _SHORT_COMMENT,
-        "outside",
+        outside_pages,
     )
     list_display_links = ("user",)
     list_filter = (
         "choice",
-        known("via", "via", _ways),
-        known("request__risk_level", "risk", _risks),
+        known("via", "via", lambda: Via),
+        OfRisk,
     )
     list_select_related = ("request", "user")
     list_deferred = ("request__action", "request__matches", "request__policy")
@@ -175,7 +162,7 @@ class VoteAdmin(ReadOnlyAdmin):
     )
     ordering = ("-id",)
     fields = (
-        ("request_page", "risk", "outside"),
+        (request_page, request_risk, outside_pages),
         ("user", "shown_choice"),
         ("via", "cast_at"),
         _COMMENT,
@@ -192,25 +179,10 @@ class VoteAdmin(ReadOnlyAdmin):
         about = Q(name__startswith="vote.")
         return history_of(row.request_id, "Votes on this request", about, given=row.given)
 
-    @admin.display(description="request")
-    def request_page(self, row: Vote) -> SafeString | str:
-        """The way to the request."""
-        return cells.request_link(row.request)
-
     @admin.display(description="choice")
     def shown_choice(self, row: Vote) -> SafeString:
         """Approve or reject."""
         return cells.status({"approve": "approved", "reject": "rejected"}[row.choice])
-
-    @admin.display(description="risk")
-    def risk(self, row: Vote) -> SafeString:
-        """The request's risk."""
-        return cells.risk(row.request.risk_level)
-
-    @admin.display(description="Linear, pull request")
-    def outside(self, row: Vote) -> SafeString | str:
-        """The ways to Linear and the pull request."""
-        return cells.links(row.request)
 
 
 @admin.register(InboundWebhook)
@@ -221,15 +193,15 @@ class InboundWebhookAdmin(ReadOnlyAdmin):
         "received_at",
         age("received_at", "ago"),
         "source",
-        "shown_outcome",
+        heard_outcome,
         _SHORT_REASON,
-        "request_page",
-        "outside",
+        request_page,
+        outside_pages,
         _DELIVERY_ID,
     )
     list_filter = (
-        known("source", "source", _sources),
-        known("outcome", "outcome", _outcomes),
+        known("source", "source", lambda: SOURCES),
+        known("outcome", "outcome", lambda: Hearing),
         ("received_at", admin.DateFieldListFilter),
     )
     list_select_related = ("request",)
@@ -243,9 +215,9 @@ class InboundWebhookAdmin(ReadOnlyAdmin):
     )
     ordering = ("-id",)
     fields = (
-        ("source", "shown_outcome"),
+        ("source", heard_outcome),
         _REASON,
-        ("request_page", "run", "outside"),
+        (request_page, run_page, outside_pages),
         ("received_at", "happened_at", _DELIVERY_ID),
         "shown_body",
         "body_digest",
@@ -267,26 +239,6 @@ class InboundWebhookAdmin(ReadOnlyAdmin):
         if row.request_id is None:
             return None
         return history_of(row.request_id, "What happened to the request", given=row.given)
-
-    @admin.display(description="outcome")
-    def shown_outcome(self, row: InboundWebhook) -> SafeString:
-        """What became of it."""
-        return cells.state(row.outcome or "not applied")
-
-    @admin.display(description="request")
-    def request_page(self, row: InboundWebhook) -> SafeString | str:
-        """The way to the request."""
-        return cells.request_link(row.request)
-
-    @admin.display(description="run")
-    def run(self, row: InboundWebhook) -> SafeString | str:
-        """The way to the run that asked."""
-        return cells.NOTHING if row.request is None else cells.run_link(row.request)
-
-    @admin.display(description="Linear, pull request")
-    def outside(self, row: InboundWebhook) -> SafeString | str:
-        """The ways to Linear and the pull request."""
-        return cells.NOTHING if row.request is None else cells.links(row.request)
 
     @admin.display(description="body")
     def shown_body(self, row: InboundWebhook) -> SafeString | str:

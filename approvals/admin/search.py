@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from approvals.models import ApprovalRequest
 
-MOST_REQUESTS = 500
+MOST_MEANT = 500
 _BIGGEST = 2**31 - 1
 _PULL = re.compile(
     r"(?:https?://\S+?/)?(?P<repo>[\w.-]+/[\w.-]+)(?:#|/pull/)(?P<number>\d{1,10})/?"
@@ -35,7 +35,7 @@ def as_number(term: str) -> int | None:
 def accounts_meant(term: str) -> Sequence[int]:
     """The ids of the accounts of that name, whatever the capitals, or of that email address."""
     rows = User.objects.filter(Q(username__iexact=term) | Q(email__iexact=term))
-    return list(rows.values_list("pk", flat=True)[:MOST_REQUESTS])
+    return list(rows.values_list("pk", flat=True)[:MOST_MEANT])
 
 
 def pull_meant(term: str) -> Q:
@@ -61,11 +61,11 @@ def requests_meant(term: str) -> Q:
 def request_ids(term: str) -> Sequence[UUID]:
     """The ids of the newest requests that are meant."""
     rows = ApprovalRequest.objects.filter(requests_meant(term)).order_by("-created_at", "-pk")
-    return list(rows.values_list("pk", flat=True)[:MOST_REQUESTS])
+    return list(rows.values_list("pk", flat=True)[:MOST_MEANT])
 
 
 def threads_meant(term: str) -> Sequence[str]:
     """The threads of the newest requests that are meant and that a run itself asked for."""
     rows = ApprovalRequest.objects.filter(requests_meant(term)).exclude(interrupt_id="")
     newest = rows.order_by("-created_at", "-pk")
-    return list(newest.values_list("thread_id", flat=True)[:MOST_REQUESTS])
+    return list(newest.values_list("thread_id", flat=True)[:MOST_MEANT])

@@ -293,7 +293,10 @@ class AuditEntry(models.Model):
         ]
         indexes: ClassVar = [
             # Rows come in the order of time, so that a few kilobytes tell where a day lies.
-            BrinIndex(fields=["at"], name="idx_audit_at")
+            BrinIndex(fields=["at"], name="idx_audit_at"),
+            # The newest of a kind, as the admin filters them: most kinds are rare.
+            models.Index(fields=["name", "-id"], name="idx_audit_name"),
+            models.Index(fields=["via", "-id"], name="idx_audit_via"),
         ]
 
     def __str__(self) -> str:

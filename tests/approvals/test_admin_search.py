@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from approvals import outbox, services
@@ -197,3 +198,32 @@ def test_what_was_told_and_heard_is_filtered_by_channel_risk_source_and_outcome(
         str(entry.pk) for entry in AuditEntry.objects.filter(name="vote.cast")
     }
     assert len(ids(operator, "vote", choice__exact="approve")) == 2
+
+
+@pytest.fixture
+def long_log() -> None:
+    """Twenty thousand entries, in which some kinds are rare."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO approvals_auditentry"
+            " (stream, number, name, actor, actor_key, via, data, at, digest)"
+            " SELECT gen_random_uuid(), 1, 'request.opened', 'agent', '', 'api', '{}',"
+            " clock_timestamp(), '' FROM generate_series(1, 20000)"
+        )
+        cursor.execute("ANALYZE approvals_auditentry")
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ({"name": "token.revoked"}, "idx_audit_name"),
+        ({"via": "command"}, "idx_audit_via"),
+        ({"q": "acme/shop#231"}, "one_entry_a_number"),
+    ],
+)
+def test_a_rare_entry_of_a_long_log_is_found_by_an_index(
+    operator: Client, two: tuple[UUID, UUID], long_log: None, query: dict[str, str], index: str
+) -> None:
+    del two, long_log
+    listed = operator.get(f"{ADMIN}/auditentry/", query).context["cl"]
+    assert index in listed.queryset[:50].explain()

@@ -12,6 +12,7 @@ import django.db
 import psycopg
 from django.db import transaction
 from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.constants import START
 from langgraph.types import Command, Interrupt, StateSnapshot
 
 from agents import checkpoints, executions, payloads
@@ -141,13 +142,15 @@ class _Thread:
         """Carry on where a crash, or a person's word, left the thread between its nodes."""
         state = self._state()
         fresh = Run.objects.values("in_invocation", "may_continue").get(pk=self._run.pk)
-        if not state.next or not (fresh["in_invocation"] or fresh["may_continue"]):
+        if not state.tasks or not (fresh["in_invocation"] or fresh["may_continue"]):
             return
         # The built-in graph records an action before it begins; what another graph's node had done
-        # when its worker died, or whether it only paused there, nobody here can tell.
-        if self._run.graph != BUILT_IN and not fresh["may_continue"]:
+        # when its worker died, or whether it only paused there, nobody here can tell. A node whose
+        # writes are stored has ended: LangGraph leaves it out of `next`, and does not repeat it.
+        at_work = [name for name in state.next if name != START]
+        if at_work and self._run.graph != BUILT_IN and not fresh["may_continue"]:
             raise Stopped(
-                f"A worker died while {', '.join(state.next)} was at work, so what it does may or"
+                f"A worker died while {', '.join(at_work)} was at work, so what it does may or"
                 " may not have happened. Look, then settle the run."
             )
         self._invoke(None)
@@ -257,16 +260,17 @@ class _Thread:
 
     def _position(self, state: StateSnapshot) -> Position:
         asks = [(item.id, self._ask(item)) for item in state.interrupts]
-        if state.next and not asks:
-            raise Stopped(
-                f"The graph pauses before {', '.join(state.next)} without asking for anything."
-            )
+        if state.tasks and not asks:
+            names = ", ".join(task.name for task in state.tasks)
+            raise Stopped(f"The graph pauses before {names} without asking for anything.")
         values = state.values if isinstance(state.values, dict) else {"value": state.values}
         configurable = state.config.get("configurable", {})
         return Position(
             values=values,
             checkpoint_id=str(configurable.get("checkpoint_id", "")),
             asks=asks,
-            finished=not state.next,
+            # Not `next`, which is also empty where a crash came between the writes of the last
+            # nodes and the checkpoint that follows from them.
+            finished=not state.tasks,
             was_used=self._was_used,
         )

@@ -1,27 +1,12 @@
-"""The words that requests are found by; those that are there already get theirs in small steps."""
+"""The words that requests are found by; a later migration fills in those of older requests."""
 
 import django.contrib.postgres.indexes
 import django.contrib.postgres.search
 import django.db.models.deletion
 from django.db import migrations, models
 
-STEP = 1_000
-
-
-def fill(apps, schema_editor):
-    # As those of new requests are made, but from the columns that there are by now.
-    from approvals import search
-
-    requests = apps.get_model("approvals", "ApprovalRequest").objects
-    words = apps.get_model("approvals", "RequestWords")
-    while rows := list(requests.filter(words=None)[:STEP]):
-        words.objects.bulk_create(
-            [words(request=row, lexemes=search.lexemes_of(row)) for row in rows]
-        )
-
 
 class Migration(migrations.Migration):
-    atomic = False
     dependencies = [("approvals", "0007_traceparent")]
 
     operations = [
@@ -49,5 +34,4 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(fill, migrations.RunPython.noop),
     ]

@@ -1,28 +1,27 @@
-"""How long somebody looked at a request before they voted, and votes in the order of time."""
+"""How long somebody looked at a request before they voted."""
 
-from django.conf import settings
+from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
+from django.db.models import Q
+
+from approvals.online_ddl import lock_timeout
 
 
 class Migration(migrations.Migration):
-
-    dependencies = [
-        ('approvals', '0009_admin_indexes'),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-    ]
+    dependencies = [("approvals", "0009_admin_indexes")]
 
     operations = [
+        lock_timeout(),
         migrations.AddField(
-            model_name='vote',
-            name='seconds_to_vote',
+            model_name="vote",
+            name="seconds_to_vote",
             field=models.FloatField(blank=True, null=True),
         ),
-        migrations.AddIndex(
-            model_name='vote',
-            index=models.Index(fields=['-cast_at'], name='idx_cast_at'),
-        ),
-        migrations.AddConstraint(
-            model_name='vote',
-            constraint=models.CheckConstraint(condition=models.Q(('seconds_to_vote', None), ('seconds_to_vote__gte', 0), _connector='OR'), name='vote_follows_showing'),
+        AddConstraintNotValid(
+            model_name="vote",
+            constraint=models.CheckConstraint(
+                condition=Q(seconds_to_vote=None) | Q(seconds_to_vote__gte=0),
+                name="vote_follows_showing",
+            ),
         ),
     ]

@@ -1,14 +1,12 @@
 """Requests are found by their words and the beginnings of those, and by nothing that is masked."""
 
-import importlib
 from uuid import UUID
 
 import pytest
-from django.apps import apps
 from django.db import connection
 
 from approvals import search
-from approvals.models import ApprovalRequest, RequestWords
+from approvals.models import ApprovalRequest
 from approvals.selectors.queue import list_requests
 from tests.approvals.scenes import DEPLOY, MIGRATE, opened, unguarded
 
@@ -89,14 +87,6 @@ def test_a_task_of_any_size_can_be_opened() -> None:
     words = " ".join(f"word{number}" for number in range(3000))
     request_id = opened({**DEPLOY, "description": words, "more": ["x" * 9000, "é" * 3000]})
     assert found("word7 deploy") == {request_id}
-
-
-def test_requests_of_before_get_their_words(deploy: UUID) -> None:
-    RequestWords.objects.all().delete()
-    assert found("v2.5.0") == set()
-    importlib.import_module("approvals.migrations.0008_search").fill(apps, connection.schema_editor)
-    assert found("v2.5.0") == {deploy}
-    assert ApprovalRequest.objects.filter(words=None).count() == 0
 
 
 def test_a_search_reads_an_index() -> None:

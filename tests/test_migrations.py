@@ -1,0 +1,206 @@
+"""Migrations leave a gateway at work: none keeps others waiting, and none needs to start anew."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
+from django.core.management import call_command
+from django.db import connection, connections, migrations, models
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
+from django.db.models.functions import Now
+from django.test.utils import isolate_apps
+
+from approvals.models import ClockTimestamp
+from approvals.online_ddl import AddIndexOnline, lock_timeout
+from tests.migration_rules import faults
+
+pytestmark = pytest.mark.django_db
+
+# The last of those that made the tables, before anybody had rows in them.
+FOUNDED = {"approvals": "0007", "agents": "0004"}
+OURS = ("approvals", "agents", "integrations", "hitl_project")
+
+
+def faults_in(migration: Migration, state: Any) -> list[str]:
+    """What the migration would do to others, from a state of the models that it changes."""
+    # A connection of its own, since within a test's transaction nothing is done concurrently.
+    with closing(connections.create_connection("default")) as outside:
+        editor = outside.schema_editor(collect_sql=True, atomic=migration.atomic)
+        with editor:
+            migration.apply(state, editor, collect_sql=True)
+        return faults(editor.collected_sql, atomic=migration.atomic)
+
+
+def later() -> Sequence[tuple[str, str]]:
+    """Every migration of ours after those that made the tables."""
+    nodes = MigrationLoader(None).graph.nodes
+    return sorted(
+        (app, name) for app, name in nodes if app in OURS and name[:4] > FOUNDED.get(app, "")
+    )
+
+
+@pytest.mark.parametrize(("app", "name"), later())
+def test_no_migration_keeps_others_waiting(app: str, name: str) -> None:
+    loader = MigrationLoader(connection)
+    state = loader.project_state((app, name), at_end=False)
+    assert faults_in(loader.graph.nodes[app, name], state) == []
+
+
+def test_the_models_are_what_the_migrations_make() -> None:
+    call_command("makemigrations", check_changes=True, dry_run=True, verbosity=0)
+    assert {app for app, _ in later()} >= {"approvals", "agents"}
+
+
+VOTE = {"model_name": "vote"}
+INDEX = models.Index(fields=["via"], name="idx_via")
+CHECK = models.CheckConstraint(condition=~models.Q(via=""), name="vote_came_somehow")
+UNIQUE = models.UniqueConstraint(fields=["via", "comment"], name="one_vote_a_way")
+BAD: dict[str, tuple[list[Any], bool, str]] = {
+    "index": ([migrations.AddIndex(**VOTE, index=INDEX)], True, "CONCURRENTLY"),
+    "index in raw SQL": (
+        [migrations.RunSQL("create index idx_via on approvals_vote (via)")],
+        True,
+        "CONCURRENTLY",
+    ),
+    "index dropped": ([migrations.RemoveIndex(**VOTE, name="idx_cast_at")], True, "CONCURRENTLY"),
+    "index of a field": (
+        [
+            lock_timeout(),
+            migrations.AlterField(**VOTE, name="via", field=models.CharField(db_index=True)),
+        ],
+        True,
+        "CONCURRENTLY",
+    ),
+    "check": (
+        [lock_timeout(), migrations.AddConstraint(**VOTE, constraint=CHECK)],
+        True,
+        "NOT VALID",
+    ),
+    "unique": (
+        [lock_timeout(), migrations.AddConstraint(**VOTE, constraint=UNIQUE)],
+        True,
+        "builds its index",
+    ),
+    "no lock_timeout": (
+        [AddConstraintNotValid(**VOTE, constraint=CHECK)],
+        True,
+        "no lock_timeout",
+    ),
+    "trigger without lock_timeout": (
+        [
+            migrations.RunSQL(
+                "CREATE TRIGGER a BEFORE UPDATE ON approvals_vote EXECUTE FUNCTION b()"
+            )
+        ],
+        True,
+        "no lock_timeout",
+    ),
+    "validated at once": (
+        [
+            lock_timeout(),
+            AddConstraintNotValid(**VOTE, constraint=CHECK),
+            ValidateConstraint(**VOTE, name="vote_came_somehow"),
+        ],
+        True,
+        "in the transaction of another",
+    ),
+    "type": (
+        [
+            lock_timeout(),
+            migrations.AlterField(**VOTE, name="seconds_to_vote", field=models.IntegerField()),
+        ],
+        True,
+        "rewritten",
+    ),
+    "not null": (
+        [
+            lock_timeout(),
+            migrations.AlterField(
+                **VOTE, name="seconds_to_vote", field=models.FloatField(default=0)
+            ),
+        ],
+        True,
+        "SET NOT NULL",
+    ),
+    "default that is a function": (
+        [
+            lock_timeout(),
+            migrations.AddField(
+                **VOTE, name="seen_at", field=models.DateTimeField(db_default=ClockTimestamp())
+            ),
+        ],
+        True,
+        "written to every row",
+    ),
+    "computed": (
+        [
+            lock_timeout(),
+            migrations.AddField(
+                **VOTE,
+                name="way",
+                field=models.GeneratedField(
+                    expression=models.F("via"), output_field=models.CharField(), db_persist=True
+                ),
+            ),
+        ],
+        True,
+        "rewrites the table",
+    ),
+    "foreign key": (
+        [
+            lock_timeout(),
+            migrations.AddField(
+                **VOTE,
+                name="other",
+                field=models.ForeignKey("approvals.Vote", models.PROTECT, null=True),
+            ),
+        ],
+        True,
+        "foreign key",
+    ),
+    "rows at once": (
+        [migrations.RunSQL("UPDATE approvals_vote SET via = 'web'")],
+        False,
+        "in steps",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+@isolate_apps()
+def test_what_keeps_others_waiting_is_found(kind: str) -> None:
+    operations, atomic, fault = BAD[kind]
+    bad = Migration("bad", "approvals")
+    bad.operations, bad.atomic = operations, atomic
+    found = faults_in(bad, MigrationLoader(connection).project_state())
+    assert any(fault in text for text in found), found
+
+
+@isolate_apps()
+def test_what_lets_others_work_is_let_through() -> None:
+    state = MigrationLoader(connection).project_state()
+    good = Migration("good", "approvals")
+    good.operations = [
+        lock_timeout(),
+        migrations.AddField(**VOTE, name="note", field=models.TextField(db_default="")),
+        AddConstraintNotValid(**VOTE, constraint=CHECK),
+        migrations.CreateModel(
+            "Fresh",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True)),
+                ("at", models.DateTimeField(db_default=Now(), db_index=True)),
+                ("vote", models.ForeignKey("approvals.Vote", models.PROTECT)),
+            ],
+        ),
+    ]
+    assert faults_in(good, state) == []
+    beside = Migration("beside", "approvals")
+    beside.atomic = False
+    beside.operations = [
+        AddIndexOnline(**VOTE, index=INDEX),
+        ValidateConstraint(**VOTE, name="vote_follows_showing"),
+    ]
+    assert faults_in(beside, MigrationLoader(connection).project_state()) == []

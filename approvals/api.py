@@ -17,6 +17,7 @@ from approvals.core.lifecycle import Choice
 from approvals.core.risk import Risk
 from approvals.core.roles import Ability
 from approvals.errors import RequestNotFound
+from approvals.patience import patiently
 from approvals.schemas import ApprovalItem, Problem, approval_item
 from approvals.selectors.queue import list_requests
 from approvals.selectors.request import find_for_linear, get_request, linear_link
@@ -187,9 +188,10 @@ def list_approvals(request: ApiCall, filters: Query[Filters]) -> dict[str, Any]:
     """Requests that fit the filters, newest first, a page at a time."""
     actor_of(request, Ability.READ)
     wanted = filters.dict(include={"status", "risk_level", "agent", "environment"})
-    page = list_requests(wanted, cursor=filters.cursor, limit=filters.limit)
-    prefetch_related_objects(page.rows, "votes")
     now = outbox.clock()
+    with patiently():
+        page = list_requests(wanted, now, cursor=filters.cursor, limit=filters.limit)
+    prefetch_related_objects(page.rows, "votes")
     return {
         "items": [approval_item(row, now) for row in page.rows],
         "next_cursor": page.next_cursor or None,

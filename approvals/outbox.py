@@ -106,7 +106,7 @@ def open_deliveries(request: ApprovalRequest) -> None:
             request=request,
             channel=name,
             wanted=int(name in concerned),
-            priority=3 - Risk(request.risk_level).severity,
+            priority=Risk(request.risk_level).urgency,
         )
         for name in wanted
     )

@@ -169,5 +169,9 @@ def decide(standing: Standing, actor: Actor, choice: Choice, now: datetime) -> R
 def _asked(standing: Standing, actor: Actor) -> bool:
     if actor.user_id == standing.opened_by_id:
         return True
-    requested_by = standing.requested_by.strip().casefold()
-    return requested_by in {alias.strip().casefold() for alias in actor.aliases}
+    return folded(standing.requested_by) in {folded(alias) for alias in actor.aliases}
+
+
+def folded(name: str) -> str:
+    """A name as it is compared: outer space and capitals tell nobody apart."""
+    return name.strip().casefold()

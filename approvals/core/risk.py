@@ -24,6 +24,11 @@ class Risk(StrEnum):
         """0 for low to 3 for critical; the text values do not sort by harm."""
         return list(Risk).index(self)
 
+    @property
+    def urgency(self) -> int:
+        """0 for critical to 3 for low: what is most severe comes first."""
+        return len(Risk) - 1 - self.severity
+
 
 def most_severe(*risks: Risk) -> Risk:
     """The most severe of at least one risk; ValueError when there is none."""

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib.postgres.indexes import BrinIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
+from django.db.models.fields.json import KeyTransform
 
 from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Choice, Policy, Standing, Status
@@ -34,6 +35,8 @@ class ApprovalRequest(models.Model):
     environment = models.CharField(max_length=200, blank=True, default="")
     agent_name = models.CharField(max_length=200)
     requested_by = models.CharField(max_length=200)
+    # `requested_by` as votes compare it; empty in what was decided before there was this column.
+    asker = models.TextField(db_default="", editable=False)
     opened_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
@@ -123,6 +126,21 @@ class ApprovalRequest(models.Model):
                 condition=Q(status=Status.PENDING),
                 name="idx_pending_expiry",
             ),
+            # What else lists are filtered by: those of agents and environments newest first, those
+            # of the history by the end. A rare value would be looked for through the whole table.
+            models.Index(fields=["agent_name", "-created_at", "-id"], name="idx_agent"),
+            models.Index(fields=["environment", "-created_at", "-id"], name="idx_environment"),
+            models.Index(
+                fields=["operation", "-decided_at", "-id"],
+                condition=Q(decided_at__isnull=False),
+                name="idx_operation",
+            ),
+            models.Index(
+                fields=["decided_by", "-decided_at", "-id"],
+                condition=Q(decided_at__isnull=False),
+                name="idx_decided_by",
+            ),
+            GinIndex(KeyTransform("groups", "policy"), name="idx_policy_groups"),
             # What people look for in the admin beside identifiers.
             models.Index(fields=["requested_by", "-created_at"], name="idx_requested_by"),
             models.Index(
@@ -211,7 +229,7 @@ class ApprovalRequest(models.Model):
     def by_severity() -> Case:
         """Orders by harm: 0 for critical to 3 for low."""
         return Case(
-            *(When(risk_level=risk, then=Value(3 - risk.severity)) for risk in Risk),
+            *(When(risk_level=risk, then=Value(risk.urgency)) for risk in Risk),
             output_field=models.SmallIntegerField(),
         )
 

@@ -3,6 +3,8 @@
 import base64
 from datetime import UTC, datetime
 
+NOT_OURS = "The cursor is not one that this list gave out; begin at its first page, without one."
+
 
 def packed(*parts: object) -> str:
     """The cursor that holds these."""

@@ -1,16 +1,16 @@
 """Which requests fit what somebody asks for; every list filters alike."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from django.db.models import DateTimeField, ExpressionWrapper, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from approvals import search
 from approvals.core import intake
 from approvals.core.lifecycle import Status
 from approvals.core.risk import Risk
 from approvals.errors import InvalidInput
-from approvals.models import ApprovalRequest, ClockTimestamp
+from approvals.models import ApprovalRequest
 
 # How far back words are looked for, unless somebody asks for older requests, too.
 SEARCHED = timedelta(days=90)
@@ -27,8 +27,8 @@ _EQUAL = {
 }
 
 
-def filtered(filters: Filters) -> QuerySet[ApprovalRequest]:
-    """The requests that fit; InvalidInput for an unknown value.
+def filtered(filters: Filters, now: datetime) -> QuerySet[ApprovalRequest]:
+    """The requests that fit at that time; InvalidInput for an unknown value.
 
     `filters` may hold status, risk_level, agent, environment, operation, workflow_id, group (one
     that may decide), text (words to find it by) and older (look for them further back, too).
@@ -43,33 +43,38 @@ def filtered(filters: Filters) -> QuerySet[ApprovalRequest]:
         **{column: filters[name] for name, column in _EQUAL.items() if filters.get(name)}
     )
     if status := filters.get("status"):
-        rows = _with_status(rows, status)
+        rows = _with_status(rows, status, now)
     if group := filters.get("group"):
         rows = rows.filter(policy__groups__contains=[group])
     if text := filters.get("text"):
-        rows = _with_words(rows, text, older=bool(filters.get("older")))
+        since = None if filters.get("older") else now - SEARCHED
+        rows = _with_words(rows, text, since)
     return rows
 
 
-def _with_status(rows: QuerySet[ApprovalRequest], status: str) -> QuerySet[ApprovalRequest]:
+def overdue(now: datetime) -> Q:
+    """Pending requests past their deadline, which read as expired: the sweep may be late."""
+    return Q(status=Status.PENDING, expires_at__lte=now)
+
+
+def _with_status(
+    rows: QuerySet[ApprovalRequest], status: str, now: datetime
+) -> QuerySet[ApprovalRequest]:
     if status not in set(Status):
         raise InvalidInput("status", f"The status is one of {', '.join(Status)}.")
-    # The sweep may be late: a pending request past its deadline already reads as expired.
-    overdue = Q(status=Status.PENDING, expires_at__lte=ClockTimestamp())
     if status == Status.PENDING:
-        return rows.filter(status=Status.PENDING).exclude(overdue)
+        return rows.filter(status=Status.PENDING, expires_at__gt=now)
     if status == Status.EXPIRED:
-        return rows.filter(Q(status=Status.EXPIRED) | overdue)
+        return rows.filter(Q(status=Status.EXPIRED) | overdue(now))
     return rows.filter(status=status)
 
 
 def _with_words(
-    rows: QuerySet[ApprovalRequest], text: str, *, older: bool
+    rows: QuerySet[ApprovalRequest], text: str, since: datetime | None
 ) -> QuerySet[ApprovalRequest]:
     asked = search.matching(text)
     if asked is None:
         return rows.none()
-    if not older:
-        since = ExpressionWrapper(ClockTimestamp() - SEARCHED, output_field=DateTimeField())
+    if since is not None:
         rows = rows.filter(created_at__gt=since)
     return rows.filter(asked)

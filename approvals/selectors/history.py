@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Q
-
 from approvals.models import ApprovalRequest
 from approvals.selectors.filters import Filters, filtered
-from approvals.selectors.queue import PAGE_SIZE, RECENT, Page, decoded, encoded
+from approvals.selectors.queue import LARGE, PAGE_SIZE, RECENT, Page, page_of
 
 _SUGGESTED = {
     "operation": "operation",
@@ -19,6 +17,7 @@ _SUGGESTED = {
 
 def list_ended(
     filters: Filters,
+    now: datetime,
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -30,26 +29,14 @@ def list_ended(
     `filters` are those of every list, and decided_by. What ended at `since` is among them, at
     `until` not. One that is overdue and still pending has not ended: the sweep soon ends it.
     """
-    rows = filtered(filters).filter(decided_at__isnull=False)
+    rows = filtered(filters, now).filter(decided_at__isnull=False)
     if decided_by := filters.get("decided_by"):
         rows = rows.filter(decided_by=decided_by)
     if since is not None:
         rows = rows.filter(decided_at__gte=since)
     if until is not None:
         rows = rows.filter(decided_at__lt=until)
-    if cursor:
-        decided_at, request_id = decoded(cursor)
-        # The first part alone says where in the index to begin.
-        rows = rows.filter(decided_at__lte=decided_at).filter(
-            Q(decided_at__lt=decided_at) | Q(pk__lt=request_id)
-        )
-    # Large, and shown on the request's own page alone.
-    rows = rows.defer("action", "matches", "policy")
-    found = list(rows.order_by("-decided_at", "-pk")[: limit + 1])
-    if len(found) <= limit:
-        return Page(found, "")
-    last = found[limit - 1]
-    return Page(found[:limit], encoded(last.decided_at, last.pk) if last.decided_at else "")
+    return page_of(rows.defer(*LARGE), "decided_at", cursor, limit)
 
 
 def suggestions() -> Mapping[str, Sequence[str]]:

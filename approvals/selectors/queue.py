@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from approvals.core.lifecycle import Status
 from approvals.errors import InvalidInput
-from approvals.models import ApprovalRequest, ClockTimestamp
-from approvals.selectors.cursors import moment, packed, unpacked
-from approvals.selectors.filters import Filters, filtered
+from approvals.models import ApprovalRequest
+from approvals.selectors.cursors import NOT_OURS, moment, packed, unpacked
+from approvals.selectors.filters import Filters, filtered, overdue
 
 PAGE_SIZE = 50
 RECENT = 500
+# Large, and shown on a request's own page alone.
+LARGE = ("action", "matches", "policy")
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,26 @@ class Page:
     next_cursor: str
 
 
-def list_requests(filters: Filters, *, cursor: str = "", limit: int = PAGE_SIZE) -> Page:
+def list_requests(
+    filters: Filters, now: datetime, *, cursor: str = "", limit: int = PAGE_SIZE
+) -> Page:
     """Requests that fit the filters, newest first; InvalidInput for an unknown value."""
-    rows = filtered(filters)
+    return page_of(filtered(filters, now), "created_at", cursor, limit)
+
+
+def page_of(rows: QuerySet[ApprovalRequest], time: str, cursor: str, limit: int) -> Page:
+    """The latest by that column, which has a time in every row, after the cursor's place."""
     if cursor:
-        created_at, request_id = decoded(cursor)
-        rows = rows.filter(
-            Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=request_id)
+        at, request_id = _decoded(cursor)
+        # The first part alone says where in the index to begin.
+        rows = rows.filter(**{f"{time}__lte": at}).filter(
+            Q(**{f"{time}__lt": at}) | Q(pk__lt=request_id)
         )
-    found = list(rows.order_by("-created_at", "-pk")[: limit + 1])
-    more = len(found) > limit
-    found = found[:limit]
-    return Page(found, encoded(found[-1].created_at, found[-1].pk) if more else "")
+    found = list(rows.order_by(f"-{time}", "-pk")[: limit + 1])
+    if len(found) <= limit:
+        return Page(found, "")
+    last = found[limit - 1]
+    return Page(found[:limit], packed(getattr(last, time).isoformat(), last.pk))
 
 
 @dataclass(frozen=True)
@@ -55,21 +64,19 @@ def recently_seen() -> Seen:
     return Seen(agents, sorted({environment for _, environment in pairs if environment}))
 
 
-def list_decided(filters: Filters, limit: int = 25) -> Sequence[ApprovalRequest]:
-    """Requests that were decided or ended, the latest first."""
-    rows = filtered(filters).exclude(status=Status.PENDING, expires_at__gt=ClockTimestamp())
-    return list(rows.order_by("-decided_at", "-pk")[:limit])
+def list_decided(filters: Filters, now: datetime, limit: int = 25) -> Sequence[ApprovalRequest]:
+    """Requests that were decided or ended, the latest first; before them those that are overdue."""
+    rows = filtered(filters, now).defer(*LARGE)
+    # Two reads, each along its index: what waits has no time of a decision and may be much.
+    late = list(rows.filter(overdue(now)).order_by("-expires_at")[:limit])
+    final = rows.filter(decided_at__isnull=False).order_by("-decided_at", "-pk")
+    return [*late, *final[: limit - len(late)]]
 
 
-def encoded(at: datetime, request_id: UUID) -> str:
-    """The cursor of what follows a request, in an order by a time and the id."""
-    return packed(at.isoformat(), request_id)
-
-
-def decoded(cursor: str) -> tuple[datetime, UUID]:
-    """The time and the id in a cursor; InvalidInput for one that `encoded` did not make."""
+def _decoded(cursor: str) -> tuple[datetime, UUID]:
+    """The time and the id in a cursor; InvalidInput for one that `page_of` did not make."""
     try:
         at, request_id = unpacked(cursor)
         return moment(at), UUID(request_id)
     except ValueError as error:
-        raise InvalidInput("cursor", "The cursor is not one that this API gave out.") from error
+        raise InvalidInput("cursor", NOT_OURS) from error

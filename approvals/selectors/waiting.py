@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Value, When
-from django.db.models.functions import Lower, Trim
 
 from approvals.core import lifecycle
 from approvals.core.lifecycle import Actor, Choice, Refused, Status
 from approvals.core.risk import Risk
 from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest, Vote
-from approvals.selectors.cursors import moment, packed, unpacked
+from approvals.selectors.cursors import NOT_OURS, moment, packed, unpacked
 from approvals.selectors.filters import Filters, filtered
 
 PAGE_SIZE = 50
@@ -70,7 +69,8 @@ def waiting_for(
 
     Raises InvalidInput for an unknown filter, or a cursor of another order.
     """
-    rows = _ranked(_waiting(actor, filters), sort)
+    # The task says what is asked for; what else is large is shown on the request's page alone.
+    rows = _ranked(_waiting(actor, filters, now), sort).defer("action", "matches")
     if cursor:
         rows = rows.filter(_after(_read(cursor, sort), sort))
     found = list(rows.prefetch_related("votes").order_by(*_columns(sort))[: limit + 1])
@@ -81,26 +81,31 @@ def waiting_for(
 
 
 def next_waiting(
-    actor: Actor, filters: Filters, row: ApprovalRequest, *, sort: Sort = Sort.URGENT
+    actor: Actor,
+    filters: Filters,
+    row: ApprovalRequest,
+    now: datetime,
+    *,
+    sort: Sort = Sort.URGENT,
 ) -> ApprovalRequest | None:
     """The request that needs the actor, other than this one, in the order of their queue.
 
     From one that is still pending it is the next one below, around the end to the top; from one
     that is decided it is the top.
     """
-    rows = _ranked(_waiting(actor, filters), sort).filter(needs_me=True).exclude(pk=row.pk)
+    rows = _ranked(_waiting(actor, filters, now), sort).filter(needs_me=True).exclude(pk=row.pk)
     below: Sequence[Case] = ()
     if row.status == Status.PENDING:
-        rank = _LEVELS - 1 - Risk(row.risk_level).severity if sort is Sort.URGENT else 0
+        rank = Risk(row.risk_level).urgency if sort is Sort.URGENT else 0
         below = [Case(When(_after(_Place.of(row, rank, sort), sort), then=0), default=1)]
     found: ApprovalRequest | None = rows.order_by(*below, *_columns(sort)).first()
     return found
 
 
-def count_waiting(actor: Actor, filters: Filters) -> Counts:
+def count_waiting(actor: Actor, filters: Filters, now: datetime) -> Counts:
     """Exactly how many requests that fit wait for the actor, and for others."""
     return Counts(
-        **_waiting(actor, filters).aggregate(
+        **_waiting(actor, filters, now).aggregate(
             mine=Count("pk", filter=Q(needs_me=True)), others=Count("pk", filter=Q(needs_me=False))
         )
     )
@@ -116,26 +121,25 @@ _ORDERS: Mapping[Sort, tuple[str, bool]] = {
 _LEVELS = len(Risk)
 
 
-def _waiting(actor: Actor, filters: Filters) -> QuerySet[Any]:
+def _waiting(actor: Actor, filters: Filters, now: datetime) -> QuerySet[Any]:
     """Pending requests, each with whether it needs the actor: `lifecycle.refusal` over a table."""
-    rows = filtered({**filters, "status": Status.PENDING})
+    rows = filtered({**filters, "status": Status.PENDING}, now)
     voted = Exists(Vote.objects.filter(request=OuterRef("pk"), user_id=actor.user_id or 0))
     asked = Q(opened_by_id=actor.user_id, opened_by_id__isnull=False) | Q(
-        asker__in=[alias.strip().lower() for alias in actor.aliases]
+        asker__in=[lifecycle.folded(alias) for alias in actor.aliases]
     )
     may = Q(policy__groups__has_any_keys=sorted(actor.groups)) & (
         Q(policy__requester_may_decide=True) | ~asked
     )
     needs = ~Q(voted) & may if actor.active and actor.user_id is not None else Q(pk=None)
-    return rows.annotate(asker=Lower(Trim("requested_by"))).annotate(
-        needs_me=Case(When(needs, then=True), default=False)
-    )
+    return rows.annotate(needs_me=Case(When(needs, then=True), default=False))
 
 
 def _ranked(rows: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
-    others = Case(When(needs_me=True, then=0), default=_LEVELS)
-    severity = ApprovalRequest.by_severity() if sort is Sort.URGENT else Value(0)
-    ranked: QuerySet[Any] = rows.annotate(rank=others + severity)
+    """The rank of what is mine is 0 to 3, of what is others' 4 to 7; without risk 0 or 4."""
+    whose = Case(When(needs_me=True, then=0), default=_LEVELS)
+    urgency = ApprovalRequest.by_severity() if sort is Sort.URGENT else Value(0)
+    ranked: QuerySet[Any] = rows.annotate(rank=whose + urgency)
     return ranked
 
 
@@ -179,7 +183,7 @@ def _read(cursor: str, sort: Sort) -> _Place:
             raise ValueError("a cursor of another order")
         return _Place(int(rank), moment(at), UUID(request_id))
     except ValueError as error:
-        raise InvalidInput("cursor", "The cursor is not one that this page gave out.") from error
+        raise InvalidInput("cursor", NOT_OURS) from error
 
 
 def _after(place: _Place, sort: Sort) -> Q:

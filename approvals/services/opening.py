@@ -18,7 +18,7 @@ from approvals.audit import SYSTEM, Fact
 from approvals.core import intake
 from approvals.core.canonical import digest, proposal_digest
 from approvals.core.events import EventName
-from approvals.core.lifecycle import Actor, Policy, Status
+from approvals.core.lifecycle import Actor, Policy, Status, folded
 from approvals.core.risk import Assessment, Risk, assess
 from approvals.errors import IdempotencyConflict, InvalidInput
 from approvals.models import ApprovalRequest, SparedRequest
@@ -153,6 +153,7 @@ def _drafted(
         digest=proposal_digest(task, facts["agent_name"], action),
         operation=str(task["operation"]).strip(),
         environment=str(task.get("environment") or "").strip(),
+        asker=folded(facts["requested_by"]),
         risk_level=assessment.risk_level,
         matches=[asdict(match) for match in assessment.matches],
     )

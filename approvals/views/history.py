@@ -1,6 +1,7 @@
 """The history: what was decided or ended, as pages and as one long CSV file."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from functools import partial
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -11,6 +12,7 @@ from django.views.decorators.http import require_safe
 from approvals import live, outbox, spreadsheet
 from approvals.errors import InvalidInput
 from approvals.history_form import HistoryFilters
+from approvals.patience import patiently
 from approvals.selectors import history as requests
 from approvals.selectors.queue import PAGE_SIZE, Page
 from approvals.views.access import PageRequest, signed_in
@@ -27,14 +29,15 @@ def history(request: PageRequest) -> HttpResponse:
     cursor = request.GET.get("cursor", "")
     query = request.GET.copy()
     query.pop("cursor", None)
-    fault, page = "", None
+    fault, page, now = "", None, outbox.clock()
     if filters.is_valid():
         try:
-            page = _reader(filters)(cursor)
+            with patiently():
+                page = _reader(filters, now)(cursor)
         except InvalidInput as refusal:
             fault = str(refusal)
     context = {
-        "now": outbox.clock(),
+        "now": now,
         "filters": filters,
         "filtered": any(filters.cleaned_data.values()),
         "fault": fault,
@@ -54,9 +57,10 @@ def history_csv(request: PageRequest) -> HttpResponseBase:
     if not filters.is_valid():
         faults = " ".join(str(error) for errors in filters.errors.values() for error in errors)
         return HttpResponse(faults, status=422, content_type="text/plain; charset=utf-8")
+    read = partial(_reader(filters, outbox.clock()), limit=CSV_BATCH)
     name = f"history-{timezone.localdate():%Y-%m-%d}.csv"
     return StreamingHttpResponse(
-        _lines(partial(_reader(filters), limit=CSV_BATCH)),
+        _lines(read),
         content_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
@@ -66,13 +70,15 @@ def history_csv(request: PageRequest) -> HttpResponseBase:
     )
 
 
-def _reader(filters: HistoryFilters) -> Callable[..., Page]:
-    """Reads a page by its cursor."""
+def _reader(filters: HistoryFilters, now: datetime) -> Callable[..., Page]:
+    """Reads a page by its cursor, as filters that look at the time see it then."""
     since, until = filters.between()
     chosen = filters.chosen()
 
     def read(cursor: str, limit: int = PAGE_SIZE) -> Page:
-        return requests.list_ended(chosen, since=since, until=until, cursor=cursor, limit=limit)
+        return requests.list_ended(
+            chosen, now, since=since, until=until, cursor=cursor, limit=limit
+        )
 
     return read
 

@@ -10,6 +10,7 @@ from approvals import outbox
 from approvals.core.lifecycle import Actor, Status
 from approvals.errors import InvalidInput
 from approvals.forms import BatchForm, QueueFilters
+from approvals.patience import patiently
 from approvals.policy import policy_groups
 from approvals.selectors import queue as requests
 from approvals.selectors import waiting
@@ -63,7 +64,8 @@ def queue_page(
     }
     if filters.is_valid():
         try:
-            context |= _lists(request, filters, actor)
+            with patiently():
+                context |= _lists(request, filters, actor)
         except InvalidInput as fault:
             filters.add_error(None, str(fault))
         else:
@@ -105,13 +107,13 @@ def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[st
         page = waiting.waiting_for(
             actor, chosen, now, sort=filters.order(), cursor=cursor, limit=WAITING_SHOWN
         )
-        counts = waiting.count_waiting(actor, chosen)
+        counts = waiting.count_waiting(actor, chosen, now)
     shows_decided = status != Status.PENDING and not cursor
     room = min(DECIDED_SHOWN, ROWS - len(page.items))
     # One more than is shown tells whether there are more.
-    decided = requests.list_decided(chosen, room + 1) if shows_decided else []
+    decided = requests.list_decided(chosen, now, room + 1) if shows_decided else []
     # What the tab tells is true whatever is filtered.
-    in_all = waiting.count_waiting(actor, {}) if chosen else counts
+    in_all = waiting.count_waiting(actor, {}, now) if chosen else counts
     address = request.GET.copy()
     address.pop("cursor", None)
     first = address.urlencode()

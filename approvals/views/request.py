@@ -125,7 +125,7 @@ def _page(
     row, queue = _found(request_id), kept_filters(request)
     context = _context(row, actor, answer.bound)
     context["queue_filtered"] = bool(queue.chosen())
-    context["next"] = next_waiting(actor, queue.chosen(), row, sort=queue.order())
+    context["next"] = next_waiting(actor, queue.chosen(), row, context["now"], sort=queue.order())
     shown_at = _first_shown(request, request_id, actor) or context["now"]
     context["shown"] = shown.mark(request_id, actor, shown_at)
     answer = answer.where_asked(_asked(context))

@@ -71,6 +71,7 @@ FROZEN: dict[str, Any] = {
     "environment": "other",
     "agent_name": "other",
     "requested_by": "other",
+    "asker": "other",
     "opened_by_id": 1,
     "risk_level": "low",
     "matches": "[]",

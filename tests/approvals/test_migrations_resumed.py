@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 import pytest_django
+from django.apps import apps
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
@@ -76,7 +77,7 @@ def fill(models: Any, number: int) -> None:
             digest="d",
             operation="deploy",
             agent_name="cicd",
-            requested_by="ines",
+            requested_by="Ines Straße\t",
             risk_level="high",
             matches=[],
             policy={},
@@ -134,6 +135,22 @@ def test_they_are_the_words_that_a_new_request_gets(database: BaseDatabaseWrappe
         assert "swordfish" not in made.made
 
 
+def test_who_asked_is_filled_in_where_it_is_still_compared(
+    database: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("approvals.migrations.0015_fill_askers")
+    monkeypatch.setattr(module, "STEP", 4)
+    fill(migrate(database, BEFORE), 10)
+    rows = ApprovalRequest.objects.using("migrating").order_by("status")
+    first = rows.values_list("pk", flat=True)[0]
+    rows.filter(pk=first).update(status="rejected", decided_at=timezone.now())
+    migrate(database)
+    askers = [row.asker for row in rows]
+    assert askers == [*["ines strasse"] * 9, ""]
+    with database.schema_editor() as editor:
+        module.fill(apps, editor)
+
+
 def schema(database: BaseDatabaseWrapper) -> list[tuple[str, str]]:
     """Every index and constraint, and whether it holds."""
     with database.cursor() as cursor:
@@ -148,9 +165,7 @@ def test_who_had_run_them_as_they_were_ends_up_the_same(database: BaseDatabaseWr
     with database.cursor() as cursor:
         # 0010 made the index and checked all votes, and 0008 filled in the words.
         names = [FILL[1], VALIDATE[1]]
-        cursor.execute(
-            "DELETE FROM django_migrations WHERE name = ANY(%s)", [[FILL[1], VALIDATE[1]]]
-        )
+        cursor.execute("DELETE FROM django_migrations WHERE name = ANY(%s)", [names])
     migrate(database, FILL)
     assert (schema(database), lexemes(database)) == (new, words)
 

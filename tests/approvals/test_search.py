@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from approvals import search
+from approvals import outbox, search
 from approvals.models import ApprovalRequest
 from approvals.selectors.queue import list_requests
 from tests.approvals.scenes import DEPLOY, MIGRATE, opened, unguarded
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 
 def found(text: str) -> set[UUID]:
     """The ids of the requests that the text finds."""
-    return {row.pk for row in list_requests({"text": text}).rows}
+    return {row.pk for row in list_requests({"text": text}, outbox.clock()).rows}
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_old_requests_are_found_when_they_are_asked_for(deploy: UUID) -> None:
         "UPDATE approval_requests SET created_at = clock_timestamp() - interval '91 days'",
     )
     assert found("deploy") == set()
-    older = list_requests({"text": "deploy", "older": "1"})
+    older = list_requests({"text": "deploy", "older": "1"}, outbox.clock())
     assert [row.pk for row in older.rows] == [deploy]
 
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,10 +16,12 @@ from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Actor, Choice, Reason, Status, Via
 from approvals.errors import InvalidInput, RequestNotFound
 from approvals.models import ApprovalRequest, Delivery
-from approvals.selectors import queue, request, waiting
+from approvals.selectors import history, queue, request, waiting
+from approvals.selectors.cursors import packed
 from approvals.selectors.filters import Filters
 from approvals.selectors.health import heartbeats
 from tests.approvals.channels import Notebook
+from tests.approvals.history import FINAL, fill
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
@@ -29,6 +31,7 @@ from tests.approvals.scenes import (
     pass_deadline,
     person,
     row,
+    unguarded,
 )
 
 # Fixed, so that every process that runs tests calls them the same.
@@ -66,13 +69,13 @@ def filled(count: int) -> None:
 
 GRACE = Actor("grace", Via.WEB, user_id=1, groups=frozenset({"release-managers"}))
 LISTS: dict[str, Callable[[], object]] = {
-    "all": lambda: queue.list_requests({}).rows,
+    "all": lambda: queue.list_requests({}, outbox.clock()).rows,
     "a page further": lambda: queue.list_requests(
-        {}, cursor=queue.list_requests({}, limit=1).next_cursor
+        {}, outbox.clock(), cursor=queue.list_requests({}, outbox.clock(), limit=1).next_cursor
     ),
     "waiting for me": lambda: waiting.waiting_for(GRACE, {}, outbox.clock()),
-    "counts of what waits": lambda: waiting.count_waiting(GRACE, {}),
-    "decided": lambda: queue.list_decided({}),
+    "counts of what waits": lambda: waiting.count_waiting(GRACE, {}, outbox.clock()),
+    "decided": lambda: queue.list_decided({}, outbox.clock()),
     "seen": queue.recently_seen,
     "statuses of a workflow": lambda: request.statuses_of_workflow("w-1"),
     "pending for a channel": lambda: request.pending_for_channel("linear", 100, None),
@@ -98,7 +101,7 @@ def test_the_newest_come_first_and_pages_join_without_gaps_or_repeats() -> None:
     seen: list[UUID] = []
     cursor, pages = "", 0
     while True:
-        page = queue.list_requests({}, cursor=cursor, limit=3)
+        page = queue.list_requests({}, outbox.clock(), cursor=cursor, limit=3)
         seen += ids(page.rows)
         pages += 1
         if not page.next_cursor:
@@ -112,9 +115,9 @@ def test_the_newest_come_first_and_pages_join_without_gaps_or_repeats() -> None:
 
 def test_a_page_that_is_exactly_full_is_the_last() -> None:
     made = [opened(thread_id=f"t-{number}") for number in range(3)]
-    page = queue.list_requests({}, limit=3)
+    page = queue.list_requests({}, outbox.clock(), limit=3)
     assert (ids(page.rows), page.next_cursor) == (made[::-1], "")
-    assert queue.list_requests({"status": "approved"}).rows == []
+    assert queue.list_requests({"status": "approved"}, outbox.clock()).rows == []
 
 
 @pytest.mark.parametrize(
@@ -134,14 +137,14 @@ def test_a_page_that_is_exactly_full_is_the_last() -> None:
 def test_a_cursor_that_was_not_given_out_is_refused(cursor: str) -> None:
     opened()
     with pytest.raises(InvalidInput) as caught:
-        queue.list_requests({}, cursor=cursor)
+        queue.list_requests({}, outbox.clock(), cursor=cursor)
     assert caught.value.field == "cursor"
 
 
 def test_a_cursor_for_any_moment_is_harmless() -> None:
     opened()
     far = base64.urlsafe_b64encode(f"0001-01-01T00:00:00+00:00 {uuid4()}".encode()).decode()
-    assert queue.list_requests({}, cursor=far).rows == []
+    assert queue.list_requests({}, outbox.clock(), cursor=far).rows == []
 
 
 def test_filters_narrow_the_list() -> None:
@@ -161,7 +164,7 @@ def test_filters_narrow_the_list() -> None:
         ({"status": None, "agent": ""}, [gone, migrate, deploy]),
         ({"environment": "stag%"}, []),
     ):
-        assert ids(queue.list_requests(filters).rows) == expected, filters
+        assert ids(queue.list_requests(filters, outbox.clock()).rows) == expected, filters
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,7 @@ def test_filters_narrow_the_list() -> None:
 def test_a_filter_that_cannot_be_is_refused_by_name(filters: dict[str, str], field: str) -> None:
     for read in (queue.list_requests, queue.list_decided):
         with pytest.raises(InvalidInput) as caught:
-            read(filters)
+            read(filters, outbox.clock())
         assert caught.value.field == field
 
 
@@ -189,10 +192,10 @@ def test_what_is_overdue_reads_as_expired_before_the_sweep_has_been() -> None:
     assert row(overdue).status == "pending"
     assert request.shown_status(row(overdue)) is Status.EXPIRED
     assert request.shown_status(row(open_still)) is Status.PENDING
-    assert ids(queue.list_requests({"status": "pending"}).rows) == [open_still]
-    assert ids(queue.list_requests({"status": "expired"}).rows) == [overdue]
+    assert ids(queue.list_requests({"status": "pending"}, outbox.clock()).rows) == [open_still]
+    assert ids(queue.list_requests({"status": "expired"}, outbox.clock()).rows) == [overdue]
     assert waiting_ids({}) == [open_still]
-    assert ids(queue.list_decided({})) == [overdue]
+    assert ids(queue.list_decided({}, outbox.clock())) == [overdue]
     assert [found["status"] for found in request.statuses_of_workflow("w-1")] == [
         *("expired", "pending")
     ]
@@ -223,8 +226,8 @@ def test_what_was_decided_last_comes_first() -> None:
     first, second, third = decided(), opened(), decided()
     services.withdraw_request(second, actor=SYSTEM, reason="no")
     opened()
-    assert ids(queue.list_decided({})) == [second, third, first]
-    assert ids(queue.list_decided({}, limit=1)) == [second]
+    assert ids(queue.list_decided({}, outbox.clock())) == [second, third, first]
+    assert ids(queue.list_decided({}, outbox.clock(), limit=1)) == [second]
 
 
 def test_each_person_sees_what_waits_for_them() -> None:
@@ -331,19 +334,27 @@ def test_heartbeats_are_seconds_since_each_was_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "index", "ordered"),
+    ("read", "indexes", "ordered"),
     [
-        (lambda: queue.list_decided({}), "idx_decided_at", True),
-        (lambda: queue.list_requests({}), "idx_created_at", True),
-        (lambda: queue.list_requests({"status": "approved"}), "idx_status", True),
-        (lambda: queue.list_requests({"risk_level": "low"}), "idx_risk_level", True),
-        (lambda: request.snapshots_of_thread("t-1"), "idx_thread_id", False),
-        (lambda: request.statuses_of_workflow("w-1"), "idx_workflow_id", False),
-        (services.expire_overdue, "idx_pending_expiry", True),
+        (
+            lambda: queue.list_decided({}, outbox.clock()),
+            ["idx_pending_expiry", "idx_decided_at"],
+            True,
+        ),
+        (lambda: queue.list_requests({}, outbox.clock()), ["idx_created_at"], True),
+        (lambda: queue.list_requests({"status": "approved"}, outbox.clock()), ["idx_status"], True),
+        (
+            lambda: queue.list_requests({"risk_level": "low"}, outbox.clock()),
+            ["idx_risk_level"],
+            True,
+        ),
+        (lambda: request.snapshots_of_thread("t-1"), ["idx_thread_id"], False),
+        (lambda: request.statuses_of_workflow("w-1"), ["idx_workflow_id"], False),
+        (services.expire_overdue, ["idx_pending_expiry"], True),
     ],
 )
 def test_what_is_read_often_has_an_index_that_serves_it(
-    read: Callable[[], object], index: str, ordered: bool
+    read: Callable[[], object], indexes: list[str], ordered: bool
 ) -> None:
     for number in range(3):
         opened(thread_id=f"t-{number}")
@@ -362,8 +373,9 @@ def test_what_is_read_often_has_an_index_that_serves_it(
         cursor.execute("SET LOCAL enable_bitmapscan = off")
     with connection.execute_wrapper(explain):
         read()
-    assert index in plans[0], plans[0]
-    assert ("Sort" in plans[0]) != ordered, plans[0]
+    for plan, index in zip(plans, indexes, strict=True):
+        assert index in plan, plan
+        assert ("Sort" in plan) != ordered, plan
 
 
 def test_the_deadline_s_index_is_searched_and_not_walked() -> None:
@@ -371,3 +383,65 @@ def test_the_deadline_s_index_is_searched_and_not_walked() -> None:
         services.expire_overdue()
     (found,) = [query["sql"] for query in captured if "expires_at" in query["sql"]]
     assert "clock_timestamp" not in found
+
+
+def test_a_rare_value_is_found_by_an_index_and_not_looked_for_to_the_end() -> None:
+    fill(20_000, statuses=FINAL)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE approval_requests")
+    reads: dict[str, Callable[[datetime], object]] = {
+        "idx_agent": lambda now: queue.list_requests({"agent": "rare"}, now),
+        "idx_environment": lambda now: queue.list_requests({"environment": "rare"}, now),
+        "idx_operation": lambda now: history.list_ended({"operation": "rare"}, now),
+        "idx_decided_by": lambda now: history.list_ended({"decided_by": "rare"}, now),
+        "idx_policy_groups": lambda now: queue.list_decided({"group": "rare"}, now),
+    }
+    for index, read in reads.items():
+        with CaptureQueriesContext(connection) as captured:
+            read(outbox.clock())
+        last = captured[-1]["sql"]
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {last}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert index in plan, plan
+        assert "clock_timestamp" not in last
+
+
+def test_a_page_far_down_begins_where_the_last_one_ended() -> None:
+    fill(20_000, statuses=FINAL)
+    middle = ApprovalRequest.objects.order_by("-created_at", "-pk")[15_000]
+    cursor = packed(middle.created_at.isoformat(), middle.pk)
+    with CaptureQueriesContext(connection) as captured:
+        page = queue.list_requests({}, outbox.clock(), cursor=cursor)
+    assert page.rows[0].created_at < middle.created_at
+    with connection.cursor() as database:
+        database.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {captured[-1]['sql']}")
+        ((plan,),) = database.fetchall()
+    node = plan[0]["Plan"]["Plans"][0]
+    assert node["Index Name"] == "idx_created_at"
+    assert node.get("Rows Removed by Filter", 0) <= 1
+
+
+def test_what_was_decided_is_read_without_what_waits() -> None:
+    fill(20_000, statuses=("approved", *["pending"] * 3))
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET expires_at = clock_timestamp() + interval '1 day'"
+        " WHERE status = 'pending'",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE approval_requests")
+    with CaptureQueriesContext(connection) as captured:
+        assert len(queue.list_decided({}, outbox.clock())) == 25
+    for asked in captured:
+        assert not {name for name in ("action", "matches", "policy") if f'"{name}"' in asked["sql"]}
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked['sql']}")
+            ((plan,),) = cursor.fetchall()
+        assert _removed(plan[0]["Plan"]) == 0
+
+
+def _removed(node: dict[str, Any]) -> int:
+    own = int(node.get("Rows Removed by Filter", 0))
+    return own + sum(_removed(child) for child in node.get("Plans", ()))

@@ -81,7 +81,27 @@ def test_what_needs_somebody_is_exactly_what_the_core_would_let_them_decide() ->
         assert {item.row.pk for item in items if item.needs_me} == expected, actor.name
         assert len(items) == len(set(ids(items))) == 21
         counts = Counts(len(expected), 21 - len(expected))
-        assert count_waiting(actor, {}) == counts
+        assert count_waiting(actor, {}, outbox.clock()) == counts
+
+
+@pytest.mark.parametrize(
+    ("name", "asked_by"),
+    [
+        ("straße", "STRASSE"),
+        ("STRASSE", "straße"),
+        ("ines", "\tInes\u00a0"),
+        ("σίσυφος", "ΣΊΣΥΦΟΣ"),
+    ],
+)
+def test_whoever_asked_is_known_by_one_rule_to_queries_and_to_votes(
+    name: str, asked_by: str
+) -> None:
+    actor = manager(name)
+    opened(DEPLOY, requested_by=asked_by)
+    opened(DEPLOY, requested_by="else")
+    needed = {item.row.requested_by: item.needs_me for item in walked(actor)}
+    assert needed == {asked_by.strip(): False, "else": True}
+    assert [item.refused is None for item in walked(actor)] == [True, False]
 
 
 def opened_by(request_id: UUID, actor: Actor) -> None:
@@ -100,7 +120,7 @@ def test_nobody_who_is_switched_off_or_unknown_is_needed() -> None:
         Actor("maria", Via.WEB, user_id=maria.user_id, groups=maria.groups, active=False),
         Actor("stranger", Via.LINEAR_MOVE, groups=maria.groups),
     ):
-        assert count_waiting(actor, {}) == Counts(0, 1)
+        assert count_waiting(actor, {}, outbox.clock()) == Counts(0, 1)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 50])
@@ -164,5 +184,5 @@ def test_filters_narrow_what_waits_and_what_is_counted() -> None:
         ({"risk_level": "critical", "text": "staging"}, set()),
     ):
         assert set(ids(list(waiting_for(maria, filters, now).items))) == found, filters
-        counts = count_waiting(maria, filters)
+        counts = count_waiting(maria, filters, now)
         assert counts.mine + counts.others == len(found)

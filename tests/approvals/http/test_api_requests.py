@@ -6,10 +6,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from approvals import services
+from approvals import patience, services
 from approvals.core.events import EventName
 from approvals.models import ApprovalRequest, AuditEntry
 from tests.approvals.http.gateway import DEPLOY, DOCS, MIGRATE, Api, People, body, status_of
+from tests.approvals.slowly import slow
 
 
 def test_opening_answers_201_with_exactly_the_promised_fields(api: Api, people: People) -> None:
@@ -230,8 +231,8 @@ def test_the_list_takes_as_many_queries_for_thirty_as_for_one(api: Api, people: 
             page = api.call(people.agent, "GET", "/approvals").json()
         assert len(page["items"]) == wanted
         counts.append(len(queries))
-    # The token, the page, its votes, the clock.
-    assert counts == [4, 4]
+    # The token, the clock, the page within its bound on time (3), its votes.
+    assert counts == [7, 7]
 
 
 def test_opening_and_approving_take_few_queries(api: Api, people: People) -> None:
@@ -246,3 +247,15 @@ def test_opening_and_approving_take_few_queries(api: Api, people: People) -> Non
     # Of these the API itself adds one, and to a decision two: the token and its owner's groups.
     assert len(opening) <= 10, shown
     assert len(deciding) <= 18, shown
+
+
+def test_a_list_that_takes_too_long_is_given_up_with_a_sentence(
+    api: Api, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_MS", 100)
+    with slow():
+        answer = api.call(people.agent, "GET", "/approvals?agent=nobody")
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"] == "filters"
+    assert "more than 0.1 seconds, so it was given up" in error["message"]

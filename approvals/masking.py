@@ -1,8 +1,9 @@
 """Hide the values of secret-looking keys, and what repeats them, wherever it is shown or sent."""
 
 import re
-from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import translate
+from functools import lru_cache
 from typing import Any, Protocol
 
 from approvals.policy import masked_keys
@@ -11,6 +12,8 @@ MASK = "••••••"
 # A shorter text is too common a part of others to be hidden wherever it stands.
 _SHORTEST_SECRET = 4
 _SEPARATORS = re.compile(r"[-_.\s]")
+# Tasks use the same keys again and again; longer ones than that are seldom, and would fill memory.
+_KEYS_KNOWN, _LONGEST_KNOWN = 4_096, 100
 
 
 def masked(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,7 +22,7 @@ def masked(value: Mapping[str, Any]) -> dict[str, Any]:
     For the other functions, what was asked stands beside what may repeat its secrets.
     """
     secrets: set[str] = set()
-    shown: dict[str, Any] = _by_key(value, secrets)
+    shown: dict[str, Any] = _by_key(value, _secrets(masked_keys()), secrets)
     return _without(shown, sorted(secrets, key=len, reverse=True)) if secrets else shown
 
 
@@ -59,7 +62,19 @@ def quiet_json(row: Given, value: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_secret(key: str) -> bool:
     """Whether the values under a key are never shown."""
-    return any(fnmatchcase(_bare(str(key)), _bare(pattern)) for pattern in masked_keys())
+    return _secrets(masked_keys())(key)
+
+
+@lru_cache(maxsize=8)
+def _secrets(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    """Tells secret keys by these patterns, compiled once; remembers what it told of short ones."""
+    any_of = re.compile("|".join(translate(_bare(pattern)) for pattern in patterns) or "(?!)")
+
+    def matches(key: str) -> bool:
+        return any_of.match(_bare(key)) is not None
+
+    known = lru_cache(maxsize=_KEYS_KNOWN)(matches)
+    return lambda key: known(key) if len(key) <= _LONGEST_KNOWN else matches(key)
 
 
 def _bare(text: str) -> str:
@@ -67,19 +82,19 @@ def _bare(text: str) -> str:
     return _SEPARATORS.sub("", text.casefold())
 
 
-def _by_key(value: Any, secrets: set[str]) -> Any:
-    """A copy with a mask under every secret-looking key; what those hide is added to `secrets`."""
+def _by_key(value: Any, secret: Callable[[str], bool], found: set[str]) -> Any:
+    """A copy with a mask under every key that is secret; what those hide is added to `found`."""
     if isinstance(value, Mapping):
         shown = {}
         for key, item in value.items():
-            if is_secret(key):
-                secrets.update(_texts(item))
+            if secret(key):
+                found.update(_texts(item))
                 shown[key] = MASK
             else:
-                shown[key] = _by_key(item, secrets)
+                shown[key] = _by_key(item, secret, found)
         return shown
     if isinstance(value, (list, tuple)):
-        return [_by_key(item, secrets) for item in value]
+        return [_by_key(item, secret, found) for item in value]
     return value
 
 

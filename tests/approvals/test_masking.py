@@ -1,10 +1,12 @@
 """The values of secret-looking keys are shown nowhere."""
 
+import timeit
 from typing import Any
 
 import pytest
 
-from approvals.masking import MASK, masked, masked_action, masked_text
+from approvals import masking
+from approvals.masking import MASK, is_secret, masked, masked_action, masked_text
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,27 @@ def test_what_stands_deep_in_a_secret_is_hidden_elsewhere_too() -> None:
 def test_a_longer_secret_is_hidden_before_one_that_is_part_of_it() -> None:
     task = {"token": "hunter2", "other_token": "hunter2-hunter2"}
     assert masked_text(task, "hunter2-hunter2, hunter2") == f"{MASK}, {MASK}"
+
+
+def test_a_secret_key_is_one_as_long_as_it_may_be_and_however_often_it_is_asked() -> None:
+    long = "x" * 5_000 + "password" + "y" * 5_000
+    for _ in range(2):
+        assert is_secret(long)
+        assert not is_secret(long.replace("password", "pass"))
+        assert is_secret("a\npassword\nb")
+
+
+def test_a_configuration_without_secret_keys_masks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "masked_keys", lambda: ())
+    assert masked({"password": "x", "": 1}) == {"password": "x", "": 1}
+    monkeypatch.setattr(masking, "masked_keys", lambda: ("a?c", "[xy]*z"))
+    assert [key for key in ("abc", "A-B-C", "abcd", "xz", "y__z", "wz") if is_secret(key)] == [
+        *("abc", "A-B-C", "xz", "y__z")
+    ]
+
+
+def test_a_task_of_many_keys_is_masked_in_little_time() -> None:
+    task = {f"key_{number}": "value" for number in range(1_500)}
+    masked(task)
+    took = min(timeit.repeat(lambda: masked(task), number=1, repeat=5))
+    assert took < 0.01

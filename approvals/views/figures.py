@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import datetime
+from functools import cached_property, lru_cache
 from typing import TypeAlias
+from zoneinfo import ZoneInfo
 
 from approvals import charts
 from approvals.charts import Series, Size
@@ -57,11 +59,46 @@ class Reading:
         """Who voted."""
         return insights.approvers(self.window)
 
+    @cached_property
+    def fastest(self) -> Sequence[insights.Timed]:
+        """Who voted the fastest."""
+        return insights.fastest_approvers(self.window)
+
+    @cached_property
+    def risks(self) -> Sequence[Latency]:
+        """How long decisions took, by risk."""
+        return insights.latency_by_risk(self.window)
+
+    @cached_property
+    def agents(self) -> Sequence[Latency]:
+        """How long decisions took, by agent."""
+        return insights.latency_by_agent(self.window)
+
+    @cached_property
+    def slowest(self) -> Sequence[Latency]:
+        """Which operations waited longest."""
+        return insights.slowest_operations(self.window)
+
+    @cached_property
+    def rejected(self) -> Sequence[insights.Rejected]:
+        """Which operations were rejected most."""
+        return insights.most_rejected_operations(self.window)
+
+
+@lru_cache(maxsize=32)
+def reading(span: Span, until: datetime, zone: ZoneInfo) -> Reading:
+    """What was read for that moment: a page and its pictures, which ask for it one by one.
+
+    Only so many are kept, each of a few kilobytes; what another process read is read again.
+    """
+    return Reading(insights.window(span, until, zone))
+
 
 def volume(reading: Reading) -> Figure:
     """Requests opened over time, by risk."""
     opened, window = reading.opened, reading.window
     daily = window.span is not Span.DAY
+    unit = "day" if daily else "hour"
     local = [start.astimezone(window.zone) for start in window.starts]
     labels = [f"{at.day} {at:%b}" if daily else f"{at:%H:%M}" for at in local]
     named = [f"{at:%a} {at.day} {at:%b}" if daily else f"{at:%a} {at:%H:%M}" for at in local]
@@ -74,9 +111,9 @@ def volume(reading: Reading) -> Figure:
     most = max(range(len(totals)), key=totals.__getitem__)
     return Figure(
         title="Requests opened",
-        note=f"By {'day' if daily else 'hour'} and risk.",
-        gist=f"{opened.total} in all, most of them on {named[most]}: {totals[most]}.",
-        head=("Day" if daily else "Hour", *(risk.capitalize() for risk in risks), "All"),
+        note=f"By {unit} and risk.",
+        gist=f"{opened.total} in all; the busiest {unit} is {named[most]} with {totals[most]}.",
+        head=(unit.capitalize(), *(risk.capitalize() for risk in risks), "All"),
         rows=[
             (name, *(str(bucket[risk]) for risk in risks), str(total))
             for name, bucket, total in zip(named, opened.by_bucket, totals, strict=True)
@@ -118,7 +155,7 @@ def hours(reading: Reading) -> Figure:
     return Figure(
         title="Time of day",
         note=f"When agents ask and when people approve or reject, in {_zone(reading.window)}.",
-        gist=f"Most are opened from {labels[busiest]}: {opened[busiest]}.",
+        gist=f"The busiest hour begins at {labels[busiest]}, with {opened[busiest]} opened.",
         head=("From", "Opened", "Decided"),
         rows=[
             (label, str(asked), str(decided))
@@ -133,13 +170,12 @@ def hours(reading: Reading) -> Figure:
 
 def risks(reading: Reading) -> Figure:
     """How long decisions take, by risk."""
-    rows = insights.latency_by_risk(reading.window)
     return _latency(
         "Time to a decision, by risk",
         "From the opening until people approved or rejected: half of the decisions took no longer"
         " than the median, 95 of 100 no longer than the 95th percentile.",
         "Risk",
-        [(row.name.capitalize(), row) for row in rows],
+        [(row.name.capitalize(), row) for row in reading.risks],
     )
 
 
@@ -149,7 +185,7 @@ def agents(reading: Reading) -> Figure:
         "Time to a decision, by agent",
         f"The {insights.TOP} agents with the most decisions, at most.",
         "Agent",
-        [(plain(row.name), row) for row in insights.latency_by_agent(reading.window)],
+        [(plain(row.name), row) for row in reading.agents],
     )
 
 
@@ -159,13 +195,13 @@ def slowest(reading: Reading) -> Figure:
         "Slowest operations",
         f"The {insights.TOP} operations with the longest median time to a decision, at most.",
         "Operation",
-        [(headline(row.name), row) for row in insights.slowest_operations(reading.window)],
+        [(headline(row.name), row) for row in reading.slowest],
     )
 
 
 def rejected(reading: Reading) -> Figure:
     """The operations that people say no to."""
-    rows = insights.most_rejected_operations(reading.window)
+    rows = reading.rejected
     names = [headline(row.operation) for row in rows]
     words = [
         f"{row.rejected} of {row.decided} ({_share(row.rejected, row.decided)})" for row in rows
@@ -191,7 +227,8 @@ def approvers(reading: Reading) -> Figure:
     words = [f"{row.votes}, {_share(row.rejected, row.votes)} rejected" for row in rows]
     return Figure(
         title="Votes, by approver",
-        note="By whatever way they came; of a changed vote the last word counts.",
+        note="By whatever way they came; of a changed vote the last word counts. The"
+        f" {insights.APPROVERS} with the most votes, at most.",
         gist=_first(names, words),
         head=("Approver", "Votes", "Approved", "Rejected", "Share rejected"),
         rows=[
@@ -211,15 +248,12 @@ def approvers(reading: Reading) -> Figure:
 
 def care(reading: Reading) -> Figure:
     """How long people look before they vote."""
-    timed = [
-        (row.median_seconds, row) for row in reading.approvers if row.median_seconds is not None
-    ]
-    timed.sort(key=lambda pair: (pair[0], pair[1].name))
-    names = [plain(row.name) for _, row in timed]
-    medians = [seconds for seconds, _ in timed]
+    rows = reading.fastest
+    names = [plain(row.name) for row in rows]
+    medians = [row.median_seconds for row in rows]
     # In seconds as far as that reads well: it is seconds that tell.
     words = [f"{s:.0f} s" if 9.95 <= s < 600 else _seconds(s) for s in medians]
-    untimed = [row for row in reading.approvers if row.median_seconds is None]
+    untimed = [row for row in reading.approvers if not row.timed]
     none = (
         "Nobody voted by a request's page in this time."
         f" Votes that were cast without opening it: {sum(row.votes for row in untimed)}."
@@ -229,18 +263,19 @@ def care(reading: Reading) -> Figure:
         note="Half of a person's votes came within this time of opening the request's page; only"
         " votes by that page are timed. A median of a few seconds hints at rubber-stamping: at"
         " votes for what nobody read. A page that lies open counts as read. Other votes were cast"
-        " without opening it: several at once, in the admin, by the API or in Linear.",
+        " without opening it: several at once, in the admin, by the API or in Linear. The"
+        f" {insights.APPROVERS} with the shortest median, at most.",
         gist=_first(names, words),
         head=("Approver", "Timed votes", "Median", "Other votes"),
         rows=[
             *(
                 (name, str(row.timed), text, str(row.votes - row.timed))
-                for name, (_, row), text in zip(names, timed, words, strict=True)
+                for name, row, text in zip(names, rows, words, strict=True)
             ),
             *((plain(row.name), "0", "none", str(row.votes)) for row in untimed),
         ],
         draw=_one("From opening the page to the vote", names, "Median", medians, words),
-        empty="" if timed else none,
+        empty="" if rows else none,
         wide=True,
     )
 

@@ -8,9 +8,9 @@ from django.views.decorators.http import require_safe
 
 from approvals import outbox, preferences
 from approvals.charts import NARROW, WIDE
-from approvals.selectors.insights import Span, window
+from approvals.selectors.insights import Span
 from approvals.views.access import PageRequest, signed_in
-from approvals.views.figures import FIGURES, Reading
+from approvals.views.figures import FIGURES, reading
 
 # A page asks for its pictures as of its own moment, and not much later.
 _LONGEST_LAG = timedelta(days=1)
@@ -27,9 +27,9 @@ def insights(request: PageRequest) -> HttpResponse:
     given = request.GET.get("span", Span.WEEK)
     if given not in set(Span):
         return render(request, "approvals/insights.html", {"spans": SPANS}, status=422)
-    looked = window(Span(given), now, preferences.zone_of(request.COOKIES))
-    reading = Reading(looked)
-    figures = {name: figure(reading) for name, figure in FIGURES.items()}
+    read = reading(Span(given), now, preferences.zone_of(request.COOKIES))
+    looked = read.window
+    figures = {name: figure(read) for name, figure in FIGURES.items()}
     context = {
         "now": now,
         "spans": SPANS,
@@ -37,10 +37,10 @@ def insights(request: PageRequest) -> HttpResponse:
         "words": SPANS[looked.span],
         "since": looked.since,
         "until": looked.until.isoformat(),
-        "opened": reading.opened.total,
-        "ended": reading.ended,
+        "opened": read.opened.total,
+        "ended": read.ended,
         "figures": figures,
-        "empty": not (reading.opened.total or reading.ended.total or reading.approvers),
+        "empty": not (read.opened.total or read.ended.total or read.approvers),
     }
     return render(request, "approvals/insights.html", context)
 
@@ -56,8 +56,7 @@ def chart(request: PageRequest, name: str) -> HttpResponse:
     if name not in FIGURES or span not in set(Span):
         raise Http404("There is no such chart.")
     until = _moment(request.GET.get("until", ""), outbox.clock())
-    looked = window(Span(span), until, preferences.zone_of(request.COOKIES))
-    figure = FIGURES[name](Reading(looked))
+    figure = FIGURES[name](reading(Span(span), until, preferences.zone_of(request.COOKIES)))
     size = NARROW if request.GET.get("size") == "narrow" else WIDE
     picture = figure.draw(preferences.read(request.COOKIES).theme, size)
     return HttpResponse(

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from approvals import outbox
 from approvals.core.lifecycle import Choice
 from approvals.selectors import insights
-from approvals.selectors.insights import Approver, Latency, Rejected, Span, Window, window
+from approvals.selectors.insights import Approver, Latency, Rejected, Span, Timed, Window, window
 from tests.approvals.history import fill, put, put_vote
 from tests.approvals.scenes import manager, person, unguarded
 
@@ -27,6 +27,7 @@ NOUNS = (
     insights.slowest_operations,
     insights.most_rejected_operations,
     insights.approvers,
+    insights.fastest_approvers,
 )
 
 
@@ -161,7 +162,6 @@ def test_operations_are_ranked_by_their_median_and_by_their_rejections() -> None
     ]
     rejected = insights.most_rejected_operations(span())
     assert rejected == [Rejected("db_migrate", 2, 2), Rejected("delete_bucket", 2, 1)]
-    assert [row.share for row in rejected] == [1.0, 0.5]
 
 
 def test_approvers_are_counted_by_their_votes_and_timed_by_those_on_the_web() -> None:
@@ -172,8 +172,9 @@ def test_approvers_are_counted_by_their_votes_and_timed_by_those_on_the_web() ->
     put_vote(put("rejected", at(8), at(9)), otto, at(9), Choice.REJECT)
     put_vote(put("approved", at(8, day=1), at(9, day=1)), otto, at(9, day=1), seconds=1.0)
     found = insights.approvers(span())
-    assert found == [Approver("grace", 5, 1, 3, 4.0), Approver("otto", 1, 1, 0, None)]
-    assert [(row.approved, row.share_rejected) for row in found] == [(4, 0.2), (0, 1.0)]
+    assert found == [Approver("grace", 5, 3, 1), Approver("otto", 1, 0, 1)]
+    assert [row.approved for row in found] == [4, 0]
+    assert insights.fastest_approvers(span()) == [Timed("grace", 5, 3, 4.0)]
 
 
 def test_what_is_listed_is_bounded_however_many_names_there_are() -> None:
@@ -188,10 +189,21 @@ def test_what_is_listed_is_bounded_however_many_names_there_are() -> None:
     assert len(insights.approvers(span())) == insights.APPROVERS
 
 
+def test_the_fastest_is_found_however_many_vote_more() -> None:
+    for number in range(insights.APPROVERS):
+        for _ in range(2):
+            voter = person(f"voter {number}")
+            put_vote(put("approved", at(8), at(9)), voter, at(9), seconds=60.0 + number)
+    put_vote(put("approved", at(8), at(9)), person("hasty"), at(9), seconds=2.0)
+    assert "hasty" not in [row.name for row in insights.approvers(span())]
+    found = insights.fastest_approvers(span())
+    assert (found[0], len(found)) == (Timed("hasty", 1, 1, 2.0), insights.APPROVERS)
+
+
 def test_an_empty_system_has_nothing_to_tell() -> None:
     assert insights.opened(span()).total == 0
     assert insights.ended(span()).total == 0
-    assert [list(noun(span())) for noun in NOUNS[2:]] == [[]] * 5
+    assert [list(noun(span())) for noun in NOUNS[2:]] == [[]] * 6
 
 
 def test_every_noun_reads_its_span_along_an_index() -> None:
@@ -215,5 +227,5 @@ def test_every_noun_reads_its_span_along_an_index() -> None:
             cursor.execute(f"EXPLAIN {queries[0]['sql']}")
             plan = "\n".join(line for (line,) in cursor.fetchall())
         # Whichever index serves: one that begins with another column may be the smaller one.
-        assert re.search(r"Index Cond: \(\(\w*?\.?(created|decided|cast)_at >=", plan)
+        assert re.search(r"Index Cond: \(\(\w*?\.?(created|decided|cast)_at >=", plan), plan
         assert "Seq Scan on approval" not in plan, noun.__name__

@@ -310,11 +310,34 @@ def test_insights_cost_the_same_queries_however_much_happened(desk: Client, rows
         put_vote(request_id, voter, now - timedelta(minutes=1), Choice.REJECT, seconds=3)
     with CaptureQueriesContext(connection) as queries:
         assert desk.get("/insights/").status_code == 200
-    # Session, account, clock; opened, ended, risks, agents, slowest, rejected, approvers.
-    assert len(queries) == 10
+    # Session, account, clock; opened, ended, risks, agents, slowest, rejected, approvers, fastest.
+    assert len(queries) == 11
     with CaptureQueriesContext(connection) as queries:
         assert desk.get("/insights/agents.svg").status_code == 200
     assert len(queries) == 4
+
+
+def test_pictures_are_drawn_from_what_the_page_read(desk: Client) -> None:
+    now = outbox.clock()
+    request_id = put("rejected", now - timedelta(minutes=2), now - timedelta(minutes=1))
+    put_vote(request_id, manager("otto"), now - timedelta(minutes=1), Choice.REJECT, seconds=3)
+    pictures = [image.attributes["src"] for image in read(desk.get("/insights/")).find("img")]
+    assert len(pictures) == 9
+    for address in pictures:
+        with CaptureQueriesContext(connection) as queries:
+            assert desk.get(address).status_code == 200
+        # Session, account, clock.
+        assert len(queries) == 3, address
+
+
+def test_the_busiest_is_named_and_not_said_to_be_most(desk: Client) -> None:
+    now = outbox.clock()
+    for minutes in (1, 1, 60 * 30, 60 * 60):
+        put("approved", now - timedelta(minutes=minutes), now)
+    told = " ".join(image.attributes["alt"] for image in read(desk.get("/insights/")).find("img"))
+    assert "4 in all; the busiest day is" in told
+    assert "with 2." in told
+    assert "The busiest hour begins at" in told
 
 
 def test_insights_into_a_hundred_thousand_requests_take_a_moment(desk: Client) -> None:

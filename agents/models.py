@@ -90,7 +90,7 @@ class Run(Owed):
                 condition=Q(ended_at__isnull=False, purged_at=None),
                 name="idx_run_unpurged",
             ),
-            # As the admin lists them, and what people look for there.
+            # What people look for in the admin; most runs have none.
             models.Index(
                 fields=["pr_number"], condition=Q(pr_number__isnull=False), name="idx_run_pull"
             ),

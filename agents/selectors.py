@@ -134,7 +134,6 @@ class RunDetail:
     run: Run
     outline: Outline
     requests: Mapping[UUID, Asked]
-    executions: Sequence[Execution]
     entries: Sequence[AuditEntry]
 
 
@@ -149,7 +148,6 @@ def run_detail(run_id: UUID, now: datetime) -> RunDetail:
         run,
         outline(run, asked, executions, planned=planned),
         {request.id: request for request in asked},
-        executions,
         entries,
     )
 

@@ -281,7 +281,10 @@ async def read_until(
 
 
 async def let_go(read: Callable[[], T]) -> T:
-    """Run in the request's thread, then give its database connection back."""
+    """Run in the request's thread, then give its database connection back to the pool.
+
+    Where there is no pool the thread keeps its connection, unless that broke.
+    """
 
     def run() -> T:
         try:

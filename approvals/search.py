@@ -26,9 +26,9 @@ def add_words(request_id: UUID, text: str) -> None:
 
 
 def matching(text: str) -> Expression | None:
-    """A condition on requests: they have every word of the text, or one that begins with it.
+    """A condition on requests: each word of the text, or one that begins with it, is in them.
 
-    None where there is no word in the text.
+    Of a longer text the first twelve different words count. None where there is no word in it.
     """
     asked = words([text], MOST_ASKED)
     if not asked:

@@ -12,7 +12,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def words(texts: Iterable[str], most: int = MOST_WORDS) -> list[str]:
-    """The different words of the texts, in small letters, in order: "CHEF-271" is chef and 271.
+    """The different words of the texts, in lower case, in order: "CHEF-271" is chef and 271.
 
     Long words are cut, and only so many are kept.
     """

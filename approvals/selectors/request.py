@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch, Q, Window
+from django.db.models.functions import RowNumber
 
 from approvals import outbox
 from approvals.actors import able
@@ -63,13 +64,8 @@ def find_for_linear(reference: str) -> UUID | None:
     return rows.values_list("pk", flat=True).first()
 
 
-def shown_status(row: ApprovalRequest) -> Status:
-    """The status people should see: a pending request past its deadline reads as expired."""
-    return status_at(row, outbox.clock()) if row.status == Status.PENDING else Status(row.status)
-
-
 def status_at(row: ApprovalRequest, now: datetime) -> Status:
-    """The status people should see at that time, for lists that read the clock once."""
+    """The status people should see: a pending request past its deadline reads as expired."""
     if row.status == Status.PENDING and now >= row.expires_at:
         return Status.EXPIRED
     return Status(row.status)
@@ -188,9 +184,15 @@ class IssueLink:
 
 
 def linear_link(request_id: UUID) -> IssueLink:
-    """The Linear identifier and address of a request, None until the issue exists."""
-    row = ApprovalRequest.objects.values_list("linear_issue_id", "linear_issue_url")
-    return IssueLink(*row.get(pk=request_id))
+    """The Linear identifier and address of a request, None until the issue exists.
+
+    Raises RequestNotFound.
+    """
+    rows = ApprovalRequest.objects.filter(pk=request_id)
+    row = rows.values_list("linear_issue_id", "linear_issue_url").first()
+    if row is None:
+        raise RequestNotFound(f"There is no request {request_id}.")
+    return IssueLink(*row)
 
 
 def statuses_of_workflow(workflow_id: str) -> list[dict[str, str]]:
@@ -231,7 +233,7 @@ class Asked:
 def asked_by_threads(
     threads: Collection[str], now: datetime, *, pending: bool = False, limit: int = 200
 ) -> list[Asked]:
-    """What the threads' own interrupts asked, oldest first; the newest ones where it is more.
+    """What the threads' own interrupts asked, oldest first; of each the newest where it is more.
 
     With `pending`, only what still waits at that time. What was superseded is left out.
     """
@@ -239,6 +241,9 @@ def asked_by_threads(
     if pending:
         rows = rows.filter(status=Status.PENDING, expires_at__gt=now)
     rows = rows.exclude(status=Status.SUPERSEDED).defer("task", "action", "matches", "policy")
+    # Counted by thread, or one with many open interrupts would hide what the others wait for.
+    newest = Window(RowNumber(), partition_by="thread_id", order_by=("-created_at", "-pk"))
+    rows = rows.annotate(place=newest).filter(place__lte=limit)
     return [
         Asked(
             id=row.pk,
@@ -254,7 +259,7 @@ def asked_by_threads(
             decided_at=row.decided_at,
             decided_by=row.decided_by,
         )
-        for row in reversed(rows.order_by("-created_at", "-pk")[:limit])
+        for row in rows.order_by("created_at", "pk")
     ]
 
 

@@ -190,8 +190,8 @@ def test_what_is_overdue_reads_as_expired_before_the_sweep_has_been() -> None:
     overdue, open_still = opened(interrupt_id="i-1"), opened(interrupt_id="i-2")
     pass_deadline(overdue)
     assert row(overdue).status == "pending"
-    assert request.shown_status(row(overdue)) is Status.EXPIRED
-    assert request.shown_status(row(open_still)) is Status.PENDING
+    assert request.status_at(row(overdue), outbox.clock()) is Status.EXPIRED
+    assert request.status_at(row(open_still), outbox.clock()) is Status.PENDING
     assert ids(queue.list_requests({"status": "pending"}, outbox.clock()).rows) == [open_still]
     assert ids(queue.list_requests({"status": "expired"}, outbox.clock()).rows) == [overdue]
     assert waiting_ids({}) == [open_still]
@@ -445,3 +445,16 @@ def test_what_was_decided_is_read_without_what_waits() -> None:
 def _removed(node: dict[str, Any]) -> int:
     own = int(node.get("Rows Removed by Filter", 0))
     return own + sum(_removed(child) for child in node.get("Plans", ()))
+
+
+def test_a_thread_with_much_open_hides_nothing_of_another() -> None:
+    first = opened(DEPLOY, thread_id="t-quiet", interrupt_id="i-0")
+    many = [opened(MIGRATE, thread_id="t-busy", interrupt_id=f"i-{n}") for n in range(4)]
+    asked = request.asked_by_threads(["t-quiet", "t-busy"], outbox.clock(), pending=True, limit=3)
+    assert [found.id for found in asked] == [first, *many[1:]]
+    assert request.asked_by_threads([], outbox.clock()) == []
+
+
+def test_the_issue_of_a_request_that_is_not_there_is_not_found() -> None:
+    with pytest.raises(RequestNotFound):
+        request.linear_link(uuid4())

@@ -207,7 +207,7 @@ def test_an_empty_system_has_nothing_to_tell() -> None:
 
 
 def test_every_noun_reads_its_span_along_an_index() -> None:
-    fill(20_000)
+    fill(60_000)
     manager("grace")
     unguarded(
         "approvals_vote",

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import connection, connections, migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 from django.test.utils import isolate_apps
 
 from approvals.models import ClockTimestamp
@@ -54,7 +54,7 @@ def test_the_models_are_what_the_migrations_make() -> None:
     assert {app for app, _ in later()} >= {"approvals", "agents"}
 
 
-VOTE = {"model_name": "vote"}
+VOTE: Any = {"model_name": "vote"}
 INDEX = models.Index(fields=["via"], name="idx_via")
 CHECK = models.CheckConstraint(condition=~models.Q(via=""), name="vote_came_somehow")
 UNIQUE = models.UniqueConstraint(fields=["via", "comment"], name="one_vote_a_way")
@@ -142,7 +142,7 @@ BAD: dict[str, tuple[list[Any], bool, str]] = {
                 **VOTE,
                 name="way",
                 field=models.GeneratedField(
-                    expression=models.F("via"), output_field=models.CharField(), db_persist=True
+                    expression=Upper("via"), output_field=models.CharField(), db_persist=True
                 ),
             ),
         ],
@@ -173,7 +173,7 @@ BAD: dict[str, tuple[list[Any], bool, str]] = {
 @isolate_apps()
 def test_what_keeps_others_waiting_is_found(kind: str) -> None:
     operations, atomic, fault = BAD[kind]
-    bad = Migration("bad", "approvals")
+    bad: Any = Migration("bad", "approvals")
     bad.operations, bad.atomic = operations, atomic
     found = faults_in(bad, MigrationLoader(connection).project_state())
     assert any(fault in text for text in found), found
@@ -182,7 +182,7 @@ def test_what_keeps_others_waiting_is_found(kind: str) -> None:
 @isolate_apps()
 def test_what_lets_others_work_is_let_through() -> None:
     state = MigrationLoader(connection).project_state()
-    good = Migration("good", "approvals")
+    good: Any = Migration("good", "approvals")
     good.operations = [
         lock_timeout(),
         migrations.AddField(**VOTE, name="note", field=models.TextField(db_default="")),
@@ -197,7 +197,7 @@ def test_what_lets_others_work_is_let_through() -> None:
         ),
     ]
     assert faults_in(good, state) == []
-    beside = Migration("beside", "approvals")
+    beside: Any = Migration("beside", "approvals")
     beside.atomic = False
     beside.operations = [
         AddIndexOnline(**VOTE, index=INDEX),

@@ -70,7 +70,7 @@ def waiting_for(
     Raises InvalidInput for an unknown filter, or a cursor of another order.
     """
     # The task says what is asked for; what else is large is shown on the request's page alone.
-    rows = _ranked(_waiting(actor, filters, now), sort).defer("action", "matches")
+    rows = _ranked(actor, filtered(_pending(filters), now), sort).defer("action", "matches")
     if cursor:
         rows = rows.filter(_after(_read(cursor, sort), sort))
     found = list(rows.prefetch_related("votes").order_by(*_columns(sort))[: limit + 1])
@@ -93,7 +93,9 @@ def next_waiting(
     From one that is still pending it is the next one below, around the end to the top; from one
     that is decided it is the top.
     """
-    rows = _ranked(_waiting(actor, filters, now), sort).filter(needs_me=True).exclude(pk=row.pk)
+    # Only what needs the actor, so that it is worked out once for each row, and no rank tells more.
+    mine = filtered(_pending(filters), now).filter(_needs(actor)).exclude(pk=row.pk)
+    rows = mine.annotate(rank=_urgency(sort))
     below: Sequence[Case] = ()
     if row.status == Status.PENDING:
         rank = Risk(row.risk_level).urgency if sort is Sort.URGENT else 0
@@ -104,11 +106,9 @@ def next_waiting(
 
 def count_waiting(actor: Actor, filters: Filters, now: datetime) -> Counts:
     """Exactly how many requests that fit wait for the actor, and for others."""
-    return Counts(
-        **_waiting(actor, filters, now).aggregate(
-            mine=Count("pk", filter=Q(needs_me=True)), others=Count("pk", filter=Q(needs_me=False))
-        )
-    )
+    rows = filtered(_pending(filters), now)
+    found = rows.aggregate(every=Count("pk"), mine=Count("pk", filter=_needs(actor)))
+    return Counts(found["mine"], found["every"] - found["mine"])
 
 
 # Which column orders, and whether the latest comes first.
@@ -121,26 +121,35 @@ _ORDERS: Mapping[Sort, tuple[str, bool]] = {
 _LEVELS = len(Risk)
 
 
-def _waiting(actor: Actor, filters: Filters, now: datetime) -> QuerySet[Any]:
-    """Pending requests, each with whether it needs the actor: `lifecycle.refusal` over a table."""
-    rows = filtered({**filters, "status": Status.PENDING}, now)
-    voted = Exists(Vote.objects.filter(request=OuterRef("pk"), user_id=actor.user_id or 0))
+def _pending(filters: Filters) -> Filters:
+    return {**filters, "status": Status.PENDING}
+
+
+def _needs(actor: Actor) -> Q:
+    """Which pending requests need the actor: `lifecycle.refusal` over a table."""
+    if not actor.active or actor.user_id is None:
+        return Q(pk=None)
+    voted = Exists(Vote.objects.filter(request=OuterRef("pk"), user_id=actor.user_id))
     asked = Q(opened_by_id=actor.user_id, opened_by_id__isnull=False) | Q(
         asker__in=[lifecycle.folded(alias) for alias in actor.aliases]
     )
     may = Q(policy__groups__has_any_keys=sorted(actor.groups)) & (
         Q(policy__requester_may_decide=True) | ~asked
     )
-    needs = ~Q(voted) & may if actor.active and actor.user_id is not None else Q(pk=None)
-    return rows.annotate(needs_me=Case(When(needs, then=True), default=False))
+    # The votes come last: to look for one costs more than all the rest.
+    return may & ~Q(voted)
 
 
-def _ranked(rows: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
+def _ranked(actor: Actor, rows: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
     """The rank of what is mine is 0 to 3, of what is others' 4 to 7; without risk 0 or 4."""
+    rows = rows.annotate(needs_me=Case(When(_needs(actor), then=True), default=False))
     whose = Case(When(needs_me=True, then=0), default=_LEVELS)
-    urgency = ApprovalRequest.by_severity() if sort is Sort.URGENT else Value(0)
-    ranked: QuerySet[Any] = rows.annotate(rank=whose + urgency)
+    ranked: QuerySet[Any] = rows.annotate(rank=whose + _urgency(sort))
     return ranked
+
+
+def _urgency(sort: Sort) -> Case | Value:
+    return ApprovalRequest.by_severity() if sort is Sort.URGENT else Value(0)
 
 
 def _columns(sort: Sort) -> Sequence[str]:

@@ -3,21 +3,22 @@
 Some 40 MB and 30 MB for a million entries.
 """
 
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from approvals.online_ddl import AddIndexOnline
 
 
 class Migration(migrations.Migration):
     # An index is created beside the writing only outside a transaction.
     atomic = False
-    dependencies = [("approvals", "0010_seconds_to_vote")]
+    dependencies = [("approvals", "0015_fill_askers")]
 
     operations = [
-        AddIndexConcurrently(
+        AddIndexOnline(
             model_name="auditentry",
             index=models.Index(fields=["name", "-id"], name="idx_audit_name"),
         ),
-        AddIndexConcurrently(
+        AddIndexOnline(
             model_name="auditentry",
             index=models.Index(fields=["via", "-id"], name="idx_audit_via"),
         ),

@@ -1,4 +1,4 @@
-"""A worker that dies between two writes of its checkpoints leaves nothing that looks like an end."""
+"""A worker that dies between two writes of its checkpoints leaves no thread that looks ended."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +23,7 @@ MOST_WRITES = 60
 
 
 class Dying:
-    """Lets the worker die around one of the checkpointer's writes, after which it writes no more."""
+    """Lets the worker die around one of the checkpointer's writes; it writes nothing more."""
 
     def __init__(self, at: int) -> None:
         self._left = at

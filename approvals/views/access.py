@@ -13,7 +13,6 @@ from django_htmx.middleware import HtmxDetails
 
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
-from approvals.views import shown
 
 P = ParamSpec("P")
 
@@ -22,6 +21,10 @@ class PageRequest(HttpRequest):
     """A request as the middleware hands it on."""
 
     htmx: HtmxDetails
+
+
+# The fields in which our forms ask for words, behind the prefix that tells the forms apart.
+_WORDS = frozenset({"words", "typed", "preset", "reason"})
 
 
 def is_live(request: PageRequest) -> bool:
@@ -60,10 +63,10 @@ def form_too_old(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
 
 
 def _typed(sent: QueryDict) -> str:
-    """What a person chose and wrote, each on a line of its own."""
-    # What a form carries for itself: which requests and which button are no words.
-    carried = {"csrfmiddlewaretoken", shown.FIELD, "request", "choice"}
-    given = (sent.getlist(name) for name in sent if name not in carried)
+    """What a person chose and wrote into a form of ours, each on a line of its own."""
+    # This answers every form of the site, so only what is known to be words is given back: what
+    # is left out of a list of fields to hide would be a password in clear.
+    given = (sent.getlist(name) for name in sent if name.rpartition("-")[2] in _WORDS)
     return "\n".join(filter(None, (text.strip() for texts in given for text in texts)))
 
 

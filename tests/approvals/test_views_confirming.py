@@ -209,6 +209,33 @@ def test_a_form_that_is_too_old_gives_back_what_was_typed() -> None:
     assert list(page.faults()) == []
 
 
+SECRET = "hunter2-of-maria"
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("/accounts/login/", {"username": "maria", "password": SECRET}),
+        ("/admin/login/", {"username": "maria", "password": SECRET}),
+        (
+            "/admin/password_change/",
+            {"old_password": SECRET, "new_password1": SECRET, "new_password2": SECRET},
+        ),
+        ("/admin/auth/user/add/", {"username": "eva", "password1": SECRET, "password2": SECRET}),
+        ("/preferences/", {"theme": "dark", "zone": SECRET, "keys": "on"}),
+    ],
+)
+def test_a_form_that_is_too_old_prints_no_password_and_no_setting(
+    address: str, sent: dict[str, str]
+) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.create_superuser("root"))
+    answer = strict.post(address, sent)
+    assert (answer.status_code, SECRET in answer.content.decode()) == (403, False)
+    assert "What you had written" not in read(answer).text
+    assert "The form was too old" in read(answer).text
+
+
 def test_somebody_who_may_not_decide_any_more_keeps_words_and_preset() -> None:
     request_id, dora = opened(DEPLOY), manager("dora")
     client = signed_in(dora)

@@ -4,13 +4,24 @@
 
 (() => {
   const GATHER_MS = 150;
+  const LISTEN_AGAIN_MS = 10_000;
+  // For so long at most a hand holds a refresh up: browsers do not tell of every end of a press, a
+  // phone's keyboard puts a word together until the next one begins, and a marked text stays marked.
+  const HAND_MS = 5_000;
+  const MARKED_MS = 10_000;
   const SIGNED_OUT =
     "Nothing was sent or refreshed: you are not logged in any more, or the page is too old. " +
     "What you typed is still here. Log in in another tab, come back, and press the button again.";
+  const UNANSWERED =
+    "The gateway did not answer. Open this page in another tab to see whether it counted; " +
+    "what you typed is still here.";
+  const UNFILTERED = "The gateway did not answer. What is shown is from before; try again.";
 
   const parts = () => Array.from(document.querySelectorAll("[data-live]"));
 
-  // One stream of changes, only while somebody looks: browsers allow few connections a site.
+  // One stream of changes, only while somebody looks or is to be notified: browsers allow few
+  // connections a site.
+  const asleep = () => document.hidden && !("notify" in document.body.dataset);
   let stream = null;
   // The page is as old as its loading, so the first opening refreshes it too.
   let missed = true;
@@ -24,18 +35,58 @@
 
   function refresh() {
     timer = 0;
-    for (const part of parts()) {
+    const stale = parts().filter((part) => {
       // One part may be about several streams, such as a request and its run.
       const about = part.dataset.live.split(" ");
-      if (changed.has("all") || about.some((one) => one === "all" || changed.has(one))) {
-        window.htmx.trigger(part, "changed");
-      }
+      return changed.has("all") || about.some((one) => one === "all" || changed.has(one));
+    });
+    // A part that is on its way would take no second question along when it is replaced.
+    if (stale.some((part) => part.classList.contains("htmx-request") || underHand(part))) {
+      timer = window.setTimeout(refresh, GATHER_MS);
+      return;
+    }
+    for (const part of stale) {
+      window.htmx.trigger(part, "changed");
     }
     changed.clear();
   }
 
+  // What a hand is at is not taken away under it: a button that is pressed and not let go of yet,
+  // a word that is put together from several keys, a text that is marked to be copied.
+  let pressedAt = 0;
+  let composedAt = 0;
+  let markedAt = 0;
+
+  function underHand(part) {
+    const marked = document.getSelection();
+    return (
+      Date.now() - Math.max(pressedAt, composedAt) < HAND_MS ||
+      (!marked.isCollapsed && part.contains(marked.anchorNode) && Date.now() - markedAt < MARKED_MS)
+    );
+  }
+
+  document.addEventListener("pointerdown", (event) => {
+    pressedAt = event.button === 0 ? Date.now() : 0;
+  });
+  for (const end of ["pointerup", "pointercancel"]) {
+    document.addEventListener(end, () => {
+      pressedAt = 0;
+    });
+  }
+  for (const begun of ["compositionstart", "compositionupdate"]) {
+    document.addEventListener(begun, () => {
+      composedAt = Date.now();
+    });
+  }
+  document.addEventListener("compositionend", () => {
+    composedAt = 0;
+  });
+  document.addEventListener("selectionchange", () => {
+    markedAt = Date.now();
+  });
+
   function listen() {
-    if (stream || document.hidden || parts().length === 0 || !window.EventSource) {
+    if (stream || asleep() || parts().length === 0 || !window.EventSource) {
       return;
     }
     stream = new EventSource(document.body.dataset.events);
@@ -47,6 +98,11 @@
     });
     stream.addEventListener("error", () => {
       missed = true;
+      // After an answer that is no stream, such as an error of a proxy, it never tries by itself.
+      if (stream?.readyState === EventSource.CLOSED) {
+        stream = null;
+        window.setTimeout(listen, LISTEN_AGAIN_MS);
+      }
     });
     stream.addEventListener("changed", (event) => {
       refreshSoon(JSON.parse(event.data).request_id || "all");
@@ -62,7 +118,7 @@
   }
 
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) {
+    if (asleep()) {
       stopListening();
     } else {
       listen();
@@ -73,9 +129,9 @@
 
   // Half-written words, unfolded details and the place of the keyboard survive a refresh.
   let kept = [];
-  let place = "";
+  let place = null;
 
-  function placeOf(element) {
+  function selectorOf(element) {
     if (element.id) {
       return `#${CSS.escape(element.id)}`;
     }
@@ -92,26 +148,48 @@
     return alone ? `form[action="${CSS.escape(form.getAttribute("action"))}"] button` : "";
   }
 
-  function keep(part) {
+  // The same link may stand in the header, in several sections, and more than once in each.
+  function placeOf(element, part) {
+    const selector = selectorOf(element);
+    const section = element.closest("section[aria-labelledby]");
+    const alike = selector ? Array.from((section || part).querySelectorAll(selector)) : [];
+    const label = section ? section.getAttribute("aria-labelledby") : "";
+    return { part: part.id, selector, label, index: alike.indexOf(element) };
+  }
+
+  function find({ part, selector, label, index }) {
+    const whole = document.getElementById(part);
+    if (!whole || !selector) {
+      return null;
+    }
+    const section = label && whole.querySelector(`section[aria-labelledby="${CSS.escape(label)}"]`);
+    const alike = (section || whole).querySelectorAll(selector);
+    return alike[Math.min(index, alike.length - 1)] || whole.querySelector(selector);
+  }
+
+  // The form that is being sent, if one is, comes back with what was written into it.
+  function keep(part, sent) {
     kept = [];
     const held = document.activeElement;
-    place = held && part.contains(held) ? placeOf(held) : "";
-    for (const field of part.querySelectorAll("textarea[id], input[type=text][id]")) {
+    place = held && part.contains(held) ? placeOf(held, part) : null;
+    const others = (selector) =>
+      Array.from(part.querySelectorAll(selector)).filter((field) => !sent || field.form !== sent);
+    for (const field of others("textarea[id], input[type=text][id]")) {
       // What came back with a refused form is the person's own too, though the page wrote it there.
       if (field.value) {
         kept.push({
           id: field.id,
           value: field.value,
-          caret: field === document.activeElement && [field.selectionStart, field.selectionEnd],
+          caret: field === held && [field.selectionStart, field.selectionEnd],
         });
       }
     }
-    for (const field of part.querySelectorAll("input[type=radio][id]:checked")) {
+    for (const field of others("input[type=radio][id]:checked")) {
       if (field.value) {
         kept.push({ id: field.id, value: field.value, checked: true });
       }
     }
-    for (const box of part.querySelectorAll("input[type=checkbox][id]")) {
+    for (const box of others("input[type=checkbox][id]")) {
       if (box.checked !== box.defaultChecked) {
         kept.push({ id: box.id, ticked: box.checked });
       }
@@ -126,8 +204,9 @@
     }
   }
 
-  function restore() {
+  function restore(event) {
     const lost = [];
+    let caret = null;
     for (const item of kept) {
       const element = document.getElementById(item.id);
       if (!element) {
@@ -144,20 +223,29 @@
         element.value = item.value;
       }
       if (element && item.caret) {
+        caret = item;
         element.setSelectionRange(...item.caret);
       }
     }
-    const words = lost.filter(Boolean).map((text) => `“${text}”`);
-    if (words.length > 0) {
-      say(`The form is gone. What you had written: ${words.join(", ")}`, "notice-warn");
-    }
     kept = [];
     // Last: what was chosen may show the field that was written in.
-    const held = place && (document.querySelector(place) || document.querySelector("#notices .notice"));
-    if (held && held !== document.activeElement) {
-      held.focus({ preventScroll: true });
+    const held = place && find(place);
+    held?.focus({ preventScroll: true });
+    const slipped = place !== null && (!held || document.activeElement !== held);
+    if (slipped && held && caret) {
+      // A field that nobody sees any more is as good as gone.
+      lost.push(caret.value);
     }
-    place = "";
+    const words = lost.filter(Boolean).map((text) => `“${text}”`);
+    // What a person sent has its own answer, which must not be painted over.
+    if (words.length > 0 && event.detail.requestConfig.verb === "get") {
+      say(`The form is gone. What you had written: ${words.join(", ")}`, "notice-warn");
+    }
+    if (slipped) {
+      const notice = document.querySelector("#notices .notice");
+      (notice || document.getElementById("content")).focus({ preventScroll: true });
+    }
+    place = null;
   }
 
   function say(text, kind) {
@@ -166,6 +254,22 @@
     notice.tabIndex = -1;
     notice.textContent = text;
     document.getElementById("notices").replaceChildren(notice);
+    return notice;
+  }
+
+  // Where whoever pressed a button looks and listens; whoever did nothing is not interrupted.
+  function tell(text, pressed) {
+    const said = document.querySelector("#notices .notice");
+    if (pressed) {
+      lookAt(say(text, "notice-refused"));
+    } else if (said?.textContent !== text) {
+      say(text, "notice-refused");
+    }
+  }
+
+  function lookAt(notice) {
+    notice.focus();
+    notice.scrollIntoView({ block: "nearest" });
   }
 
   let announced = "";
@@ -178,38 +282,75 @@
     }
   }
 
-  // A refresh that overlaps a write is thrown away: the write's own answer is the newer one, and it
-  // would find the form it belongs to gone.
+  // What a person asked for goes before what the page asks by itself: a refresh that overlaps it is
+  // thrown away, and asked for again afterwards. The refresh shows what was before, and would take
+  // away the form or the part that the answer belongs to.
+  // Of those, what decides something goes before what only looks.
+  let asking = 0;
+  let asked = 0;
   let writing = 0;
-  let written = 0;
+  let discarded = false;
+  let filter = null;
+
+  const isRefresh = (config) => config.elt.matches("[data-live]");
 
   document.addEventListener("htmx:beforeSend", (event) => {
     const { xhr, requestConfig } = event.detail;
-    if (requestConfig.verb !== "get") {
-      writing += 1;
-      written += 1;
+    if (!isRefresh(requestConfig)) {
+      const writes = requestConfig.verb !== "get" ? 1 : 0;
+      asking += 1;
+      asked += 1;
+      writing += writes;
+      // By the request itself: htmx has nobody to tell of it once the form has left the page.
+      xhr.addEventListener("loadend", () => {
+        asking -= 1;
+        writing -= writes;
+        if (!xhr.arrived && xhr.status && !writes) {
+          filter = requestConfig.elt.closest("form");
+        }
+        if (discarded || !xhr.arrived) {
+          discarded = false;
+          refreshSoon("all");
+        }
+        if (filter && writing === 0) {
+          filter.requestSubmit();
+          filter = null;
+        }
+      });
     }
-    xhr.asOf = written;
-  });
-
-  document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.requestConfig.verb !== "get") {
-      writing -= 1;
-    }
+    xhr.asOf = asked;
   });
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, requestConfig, target } = event.detail;
+    const refreshes = isRefresh(requestConfig);
+    const looks = requestConfig.verb === "get";
+    if (looks && !refreshes && writing) {
+      event.detail.shouldSwap = false;
+      return;
+    }
+    xhr.arrived = true;
     // A login page or an error page is no part of this one.
     if (/^\s*<!doctype/i.test(xhr.responseText)) {
       event.detail.shouldSwap = false;
-      say(SIGNED_OUT, "notice-refused");
-    } else if (requestConfig.verb === "get") {
-      if (writing || xhr.asOf !== written) {
-        event.detail.shouldSwap = false;
-      } else {
-        keep(target);
+      if (xhr.status < 400 || xhr.status === 403) {
+        tell(SIGNED_OUT, !looks);
       }
+    } else if (refreshes && (asking || xhr.asOf !== asked)) {
+      event.detail.shouldSwap = false;
+      discarded = true;
+      if (!asking) {
+        refreshSoon("all");
+      }
+    } else if (refreshes && underHand(target)) {
+      event.detail.shouldSwap = false;
+      refreshSoon("all");
+    } else if (event.detail.shouldSwap) {
+      const said = document.querySelector("#notices .notice");
+      if (said?.textContent === SIGNED_OUT) {
+        said.remove();
+      }
+      keep(target, looks ? null : requestConfig.elt);
     }
   });
 
@@ -220,15 +361,17 @@
     const notice = document.querySelector("#notices [data-focus]");
     if (notice) {
       notice.removeAttribute("data-focus");
-      notice.focus();
-      notice.scrollIntoView({ block: "nearest" });
+      lookAt(notice);
     }
   });
 
   for (const failure of ["htmx:responseError", "htmx:sendError"]) {
     document.addEventListener(failure, (event) => {
-      if (event.detail.requestConfig.verb !== "get") {
-        say("The gateway did not answer. Reload the page to see whether this counted.", "notice-refused");
+      const { requestConfig } = event.detail;
+      if (requestConfig.verb !== "get") {
+        tell(UNANSWERED, true);
+      } else if (!isRefresh(requestConfig)) {
+        tell(UNFILTERED, false);
       }
     });
   }

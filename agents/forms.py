@@ -24,7 +24,12 @@ class RunFilters(forms.Form):
         required=False,
         max_length=200,
         widget=forms.TextInput(
-            attrs={"placeholder": "Id or who asked", "autocomplete": "off", "type": "search"}
+            attrs={
+                "placeholder": "Id or who asked",
+                "autocomplete": "off",
+                "type": "search",
+                "data-key": "/",
+            }
         ),
     )
     after = forms.UUIDField(required=False, widget=forms.HiddenInput)

@@ -7,31 +7,32 @@
 
   // Keys. None decides anything by itself: they lead to a button that has to be pressed.
 
+  const SENTENCE_MS = 2_000;
+
   let goingTo = 0;
+  let typedAt = 0;
 
   function isTyping(target) {
-    return target.closest("input:not([type=checkbox], [type=radio]), textarea, select, dialog") !== null;
+    return target.closest("input:not([type=checkbox], [type=radio]), textarea, select") !== null;
   }
 
   const rows = () => Array.from(document.querySelectorAll("main .row-link"));
+
+  // Each of these says whether there was anything to do it to.
 
   function move(step) {
     const all = rows();
     const place = all.indexOf(document.activeElement.closest(".row")?.querySelector(".row-link"));
     const next = all[place < 0 ? (step > 0 ? 0 : all.length - 1) : place + step];
-    if (next) {
-      next.focus();
-      next.closest(".row").scrollIntoView({ block: "nearest" });
-    }
+    next?.focus();
+    next?.closest(".row").scrollIntoView({ block: "nearest" });
+    return all.length > 0;
   }
 
-  const rowHere = () => document.activeElement.closest(".row");
-
   function pick() {
-    const box = rowHere()?.querySelector("input[name=request]");
-    if (box) {
-      box.click();
-    }
+    const box = document.activeElement.closest(".row")?.querySelector("input[name=request]");
+    box?.click();
+    return Boolean(box);
   }
 
   const chosen = () => document.querySelectorAll("#batch input[name=request]:checked").length;
@@ -40,18 +41,20 @@
   function goToVerdict(verdict) {
     const batch = document.querySelector(`.batch-bar button[value=${verdict}]`);
     const own = document.querySelector(`.verdict-${verdict}`);
+    // What is decided already, and a run, has no such button on its page.
+    const row = document.activeElement.closest("#batch .row");
     if (batch && chosen() > 0) {
       batch.focus();
     } else if (own) {
       const fields = "input:not([type=hidden]):enabled, textarea:enabled, button:enabled";
       (own.querySelector(fields) || own).focus();
       own.scrollIntoView({ block: "center" });
+    } else if (row) {
+      location.assign(`${row.querySelector(".row-link").href}#${verdict}`);
     } else {
-      const link = rowHere()?.querySelector(".row-link");
-      if (link) {
-        location.assign(`${link.href}#${verdict}`);
-      }
+      return false;
     }
+    return true;
   }
 
   function press(key) {
@@ -74,9 +77,13 @@
     r: () => goToVerdict("reject"),
     n: () => press("n"),
     "/": () => press("/"),
-    "?": () => document.getElementById("keys").showModal(),
+    "?": () => {
+      document.getElementById("keys").showModal();
+      return true;
+    },
     g: () => {
       goingTo = Date.now() + 1500;
+      return true;
     },
   };
 
@@ -85,10 +92,27 @@
     // Enter on a row's box opens the row, as everywhere else in it; it must press no button.
     if (event.key === "Enter" && event.target.matches?.("#batch input[name=request]")) {
       event.preventDefault();
-      event.target.closest(".row").querySelector(".row-link").click();
+      if (plain) {
+        event.target.closest(".row").querySelector(".row-link").click();
+      }
       return;
     }
-    if (!("keys" in document.body.dataset) || !plain || isTyping(event.target)) {
+    if (!("keys" in document.body.dataset) || document.querySelector("dialog[open]")) {
+      return;
+    }
+    if (isTyping(event.target)) {
+      // These two leave the field on purpose.
+      typedAt = ["Tab", "Escape"].includes(event.key) ? 0 : Date.now();
+      return;
+    }
+    if (!plain) {
+      return;
+    }
+    // The field may be taken away in the middle of a sentence, by somebody else's decision. What is
+    // typed on must move, choose and press nothing.
+    if (event.key.length === 1 && Date.now() - typedAt < SENTENCE_MS) {
+      typedAt = Date.now();
+      event.preventDefault();
       return;
     }
     const key = event.key.toLowerCase();
@@ -97,10 +121,14 @@
     if (going) {
       event.preventDefault();
       going.click();
-    } else if (Object.hasOwn(KEYS, key)) {
+    } else if (Object.hasOwn(KEYS, key) && KEYS[key]()) {
       event.preventDefault();
-      KEYS[key]();
     }
+  });
+
+  // So does a click elsewhere.
+  document.addEventListener("pointerdown", () => {
+    typedAt = 0;
   });
 
   // Several rows: a click with the shift key chooses everything since the last one.
@@ -146,9 +174,6 @@
   function span(seconds) {
     const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
     const first = units.findIndex(([size]) => seconds >= size);
-    if (first < 0) {
-      return "0 s";
-    }
     const words = [];
     let rest = seconds;
     for (const [size, unit] of units.slice(first, first < 2 ? first + 2 : first + 1)) {
@@ -180,7 +205,7 @@
       const words = time.querySelector(".moment-words");
       const seconds = Math.round((Date.parse(time.dateTime) - now) / 1000);
       if (words && !Number.isNaN(seconds)) {
-        const told = seconds > 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
+        const told = seconds > 0 ? `in ${span(seconds)}` : seconds < 0 ? `${span(-seconds)} ago` : "now";
         if (words.textContent !== told) {
           words.textContent = told;
         }
@@ -218,29 +243,48 @@
     if (icon) {
       icon.href = count ? badge(count) : plainIcon;
     }
-    if (waited !== null && count > waited) {
+    const more = waited !== null && count > waited;
+    waited = count;
+    if (more) {
       notify(count);
     }
-    waited = count;
   }
 
   function notify(count) {
     const wanted = "notify" in document.body.dataset && document.hidden;
     if (wanted && window.Notification?.permission === "granted") {
       const words = count === 1 ? "One request waits" : `${count} requests wait`;
-      new Notification(`${words} for your decision`, { tag: "approval-gateway", icon: plainIcon });
+      try {
+        new Notification(`${words} for your decision`, { tag: "approval-gateway", icon: plainIcon });
+      } catch (error) {
+        // Chrome on Android has the name, and throws.
+        if (!(error instanceof TypeError)) {
+          throw error;
+        }
+      }
     }
   }
 
   // Whoever wants to be notified is asked by the browser once, when they choose it.
   document.addEventListener("change", (event) => {
     const box = event.target;
-    if (box.closest("[data-asks-to-notify]") && box.checked && window.Notification) {
-      Notification.requestPermission().then((answer) => {
-        box.checked = answer === "granted";
+    if (box.closest("[data-asks-to-notify]") && box.checked) {
+      const asked = window.Notification?.requestPermission() ?? Promise.resolve("denied");
+      asked.then((answer) => {
+        if (answer !== "granted") {
+          box.checked = false;
+          refuse("This browser does not allow notifications from here. Its settings for this site may.");
+        }
       });
     }
   });
+
+  function refuse(sentence) {
+    const notice = document.createElement("p");
+    notice.className = "notice notice-warn";
+    notice.textContent = sentence;
+    document.getElementById("notices").replaceChildren(notice);
+  }
 
   function look() {
     setClock();

@@ -66,6 +66,41 @@ class Held:
                 route.fulfill(body=body, content_type="text/html")
 
 
+def test_a_sentence_goes_on_into_nothing_when_its_form_is_taken_away(desk: Desk) -> None:
+    page, complaints = desk
+    request_id = opened(DEPLOY)
+    opened(MIGRATE)
+    at_request(page, request_id)
+    page.get_by_label("In your own words").press_sequentially("not o")
+    rejected_by_otto(request_id)
+    expect(page.locator(".decision")).to_contain_text("by otto")
+    page.keyboard.type("n Friday, and g q", delay=30)
+    expect(page.locator("#notices")).to_contain_text("not o")
+    assert same_page(page)
+    assert focused(page) == "P#"
+    # Whoever has stopped typing has the keys back.
+    page.wait_for_timeout(2100)
+    page.keyboard.press("n")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Db migrate")
+    assert complaints.sentences == []
+
+
+def test_a_sentence_about_what_another_decided_approves_nothing_else(desk: Desk) -> None:
+    page, complaints = desk
+    taken, other = opened(MIGRATE), opened(MIGRATE)
+    page.locator(f"#pick-{taken}").check()
+    page.get_by_label(BATCH_WORDS).press_sequentially("rejected: n")
+    rejected_by_otto(taken)
+    expect(page.locator("#notices")).to_contain_text("What you had written: “rejected: n”")
+    expect(page.locator("#notices .notice")).to_be_focused()
+    page.keyboard.type("ext approval on jxa then", delay=30)
+    page.wait_for_timeout(300)
+    expect(page.locator(f"#pick-{other}")).not_to_be_checked()
+    assert row(other).status == "pending"
+    assert "vote.cast" not in entries(other)
+    assert complaints.sentences == []
+
+
 def test_a_button_pressed_elsewhere_keeps_what_is_half_written(desk: Desk) -> None:
     page, _ = desk
     request_id = opened(DELETE, action={"executor": "command", "argv": ["delete", "bucket"]})
@@ -313,3 +348,53 @@ def test_the_stream_is_opened_again_after_an_answer_that_is_none(desk: Desk) -> 
     page.wait_for_timeout(500)
     with page.expect_request("**/events"):
         page.clock.run_for(15_000)
+
+
+def test_keys_leave_other_pages_and_what_is_open_alone(desk: Desk) -> None:
+    page, complaints = desk
+    opened(MIGRATE)
+    page.locator("#batch input[name=request]").wait_for()
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.mouse.click(5, 5)
+    marked(page)
+    page.keyboard.type("nghi")
+    page.wait_for_timeout(300)
+    assert same_page(page)
+    page.keyboard.press("Escape")
+    unused = """key => !document.body.dispatchEvent(
+        new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}))"""
+    assert page.evaluate(unused, "j")
+    page.goto(page.url.split("?")[0] + "preferences/")
+    assert [page.evaluate(unused, key) for key in "/njxar"] == [False] * 6
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Id or who asked")).to_be_focused()
+    assert complaints.sentences == []
+
+
+def test_a_browser_that_notifies_nobody_says_so_and_works_on(desk: Desk) -> None:
+    page, complaints = desk
+    page.add_init_script(
+        """window.Notification = class {
+             static permission = "granted";
+             static requestPermission() { return Promise.resolve("denied"); }
+             constructor() { throw new TypeError("Illegal constructor"); }
+           };
+           Object.defineProperty(document, "hidden", {get: () => Boolean(window.away)});"""
+    )
+    page.goto(page.url.split("?")[0] + "preferences/")
+    box = page.get_by_label("Notify me")
+    box.click()
+    expect(page.locator("#notices")).to_contain_text("does not allow")
+    expect(box).not_to_be_checked()
+    page.context.add_cookies(
+        [{"name": "hitl_preferences", "value": "notify=1", "domain": "127.0.0.1", "path": "/"}]
+    )
+    page.goto(page.url.split("preferences")[0])
+    page.evaluate("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
+    for count in (1, 2):
+        opened(MIGRATE)
+        expect(page).to_have_title(re.compile(rf"^\({count}\) "))
+        expect(page.locator("#batch-count")).to_have_text("0")
+    assert complaints.sentences == []

@@ -4,7 +4,7 @@ import re
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Page, Request, Route, SetCookieParam, expect
 
 from approvals import services
 from approvals.core.events import EventName
@@ -239,7 +239,10 @@ def test_failures_are_said_where_somebody_looks_and_are_true(desk: Desk) -> None
     expect(notice).to_be_in_viewport()
     expect(notice).to_be_focused()
     # The session has ended, and begins again elsewhere.
-    cookies = page.context.cookies()
+    cookies: list[SetCookieParam] = [
+        {"name": one["name"], "value": one["value"], "domain": one["domain"], "path": "/"}
+        for one in page.context.cookies()
+    ]
     page.context.clear_cookies()
     page.get_by_role("button", name="Reject").click()
     expect(notice).to_contain_text("not logged in any more")

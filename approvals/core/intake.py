@@ -95,7 +95,8 @@ def pull_request_fault(
     if not url:
         return None
     match = _PULL.fullmatch(url)
-    if match is None:
+    # What shows nothing, or turns the text around, would show another address than it leads to.
+    if match is None or not url.isprintable():
         return "pr_url", "must be the address of a pull request, https://HOST/owner/name/pull/1"
     if match["host"].casefold() not in hosts:
         return "pr_url", f"must be on {' or '.join(sorted(hosts))}"

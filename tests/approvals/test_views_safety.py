@@ -178,6 +178,18 @@ def test_hostile_names_are_inert_where_they_are_to_be_typed_and_after_the_decisi
     assert SCRIPT in late.text
 
 
+def test_an_address_that_turns_itself_around_is_shown_as_it_is() -> None:
+    request_id = opened(DEPLOY)
+    # No verb lets it through; a page must not trust that.
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET pr_url = %s WHERE id = %s",
+        [f"https://github.com/a/{TURNED}shop/pull/7", request_id],
+    )
+    assert TURNED not in request(signed_in(manager("maria")), request_id).text
+
+
 def test_only_web_addresses_become_links() -> None:
     request_id = hostile()
     page = request(signed_in(manager("maria")), request_id)

@@ -193,6 +193,9 @@ def test_three_facts_that_name_one_pull_request_are_taken(
         (None, f"{GOOD}\n", "", "pr_url"),
         (None, f" {GOOD}", "", "pr_url"),
         (None, "https://github.com/acme/shop/pull/\u0661", "", "pr_url"),
+        # What turns the text around, or shows nothing of itself.
+        (None, "https://github.com/a/\u202eemca/shop/pull/12", "", "pr_url"),
+        (None, "https://github.com/ac\x07me/shop/pull/12", "", "pr_url"),
         (12, "https://evil.example/acme/shop/pull/12", "acme/shop", "pr_url"),
         (12, "https://github.com@evil.example/acme/shop/pull/12", "acme/shop", "pr_url"),
         (None, "", "acme", "github_repo"),

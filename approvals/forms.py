@@ -27,6 +27,7 @@ REJECTION_PRESETS = (
 class QueueFilters(forms.Form):
     """Which requests to show; every field may stay empty."""
 
+    text = forms.CharField(label="Search", required=False, max_length=200)
     status = forms.ChoiceField(
         required=False,
         choices=[("", "Any status"), *((status, status.capitalize()) for status in Status)],
@@ -49,12 +50,6 @@ class QueueFilters(forms.Form):
             (Sort.OLDEST, "Oldest first"),
         ],
     )
-    text = forms.CharField(
-        label="Search",
-        required=False,
-        max_length=200,
-    )
-
     older = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def offer(
@@ -102,7 +97,7 @@ class PreferencesForm(forms.Form):
     zone = forms.ChoiceField(label="Time zone", required=False)
     keys = forms.BooleanField(label="Keyboard shortcuts; ? lists them", required=False)
     notify = forms.BooleanField(
-        label="Notify me, while a page is open, of what waits for me", required=False
+        label="Notify me, while the queue is open, of what waits for me", required=False
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -209,7 +204,7 @@ class BatchForm(forms.Form):
     request = _IdsField(error_messages={"required": "Choose at least one request."})
     choice = forms.ChoiceField(
         choices=[(choice, choice) for choice in Choice],
-        error_messages={"required": "Approve them, or reject them?"},
+        error_messages={"required": "Choose Approve or Reject."},
     )
     words = _words("Comment, or the reason for a rejection", required=False)
 

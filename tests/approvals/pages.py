@@ -45,6 +45,12 @@ class Page:
         """Every address that an element leads to."""
         return [element.attributes["href"] for element in self.find("a")]
 
+    def undescribed(self) -> list[str]:
+        """What fields say they are described by, and the page has not."""
+        ids = {element.attributes.get("id") for element in self.elements}
+        told = [element.attributes.get("aria-describedby", "") for element in self.elements]
+        return [name for names in told for name in names.split() if name not in ids]
+
     def faults(self) -> Iterator[str]:
         """What a strict policy or a careful reader would not let pass."""
         for element in self.elements:

@@ -125,6 +125,7 @@ def test_what_makes_no_sense_is_said_in_place(desk: Client, query: str, words: s
     assert words in page.text
     assert "see the whole history" in page.text
     assert not page.find("a", **{"class": "row-link"})
+    assert page.undescribed() == []
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(desk: Client) -> None:
@@ -146,7 +147,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(desk: Client) -> None:
     assert len(found) == len(set(found))
     assert set(found[:70]) == ties
     assert len(found) == 70 + len([place for place in range(1, 91) if place // 3 % 4 == 2])
-    assert "Nothing is older that fits." in page.text
+    assert "Nothing older fits." in page.text
     assert page.find("a", href="/history/?risk_level=high")
 
 

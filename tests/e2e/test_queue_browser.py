@@ -127,7 +127,7 @@ def test_enter_on_a_box_decides_nothing(
     if scripts:
         expect(page).to_have_url(re.compile(str(request_id)))
     else:
-        expect(page.locator(".errorlist")).to_have_text("Approve them, or reject them?")
+        expect(page.locator(".errorlist")).to_have_text("Choose Approve or Reject.")
         expect(box).to_be_checked()
     assert row(request_id).status == "pending"
     context.close()

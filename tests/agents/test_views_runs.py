@@ -142,7 +142,11 @@ def test_a_filter_that_makes_no_sense_is_refused_in_words(desk: Client, query: s
     assert answer.status_code == 422
     page = read(answer)
     assert page.find("p", role="alert")
+    assert page.undescribed() == []
     assert "Clear the filters" in page.text
+    part = read(desk.get(f"/runs/?{query}", headers=HTMX))
+    assert part.find("p", role="alert") == []
+    assert part.find("div", **{"data-announce": "No run can fit this."})
 
 
 def test_pages_follow_one_another_without_a_gap_or_a_repeat(desk: Client) -> None:

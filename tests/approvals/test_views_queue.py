@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from approvals import services
 from approvals.core.lifecycle import Choice, Via
 from approvals.models import ApprovalRequest
-from tests.approvals.pages import read, signed_in
+from tests.approvals.pages import HTMX, read, signed_in
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
@@ -116,9 +116,32 @@ def test_a_status_filter_shows_only_what_has_it() -> None:
 
 
 def test_an_unknown_filter_is_refused_in_words() -> None:
-    answer = signed_in(manager("maria")).get("/?status=perhaps")
+    client = signed_in(manager("maria"))
+    answer = client.get("/?status=perhaps")
     assert answer.status_code == 422
     assert "Clear the filters" in read(answer).text
+    assert read(answer).undescribed() == []
+    assert read(answer).find("p", role="alert")
+    # What refreshes itself interrupts nobody each time.
+    part = read(client.get("/?status=perhaps", headers=HTMX))
+    assert part.find("p", role="alert") == []
+    assert part.find("div", **{"data-announce": "No request can fit this."})
+
+
+def test_what_is_announced_is_what_fits_the_filters() -> None:
+    opened(DEPLOY)
+    opened(MIGRATE)
+    client = signed_in(manager("maria"))
+
+    def announced(query: str) -> str:
+        page = read(client.get(f"/{query}", headers=HTMX))
+        return page.find("div", id="queue")[0].attributes["data-announce"]
+
+    assert announced("") == "2 for you to decide, 0 waiting for others."
+    told = "for you to decide, 0 waiting for others, 0 decided."
+    assert announced("?text=nothing-like-this") == f"With these filters: 0 {told}"
+    assert announced("?risk_level=critical") == f"With these filters: 1 {told}"
+    assert announced("?status=pending").endswith("2 for you to decide, 0 waiting for others.")
 
 
 def test_a_request_past_its_deadline_reads_as_expired_before_the_sweep_came() -> None:

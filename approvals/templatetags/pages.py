@@ -74,9 +74,12 @@ def is_long(text: str) -> bool:
 
 
 @register.inclusion_tag("approvals/_quote.html")
-def quote(text: object, label: str) -> dict[str, str]:
-    """What somebody said, with its lines; a long one scrolls in place under that label."""
-    return {"text": plain_lines(text), "label": label}
+def quote(text: object, label: str, place: object) -> dict[str, Any]:
+    """What somebody said, with its lines; a long one scrolls in place under that label.
+
+    `place` tells it from every other quote on the page, through each refresh.
+    """
+    return {"text": plain_lines(text), "label": label, "place": place}
 
 
 @register.filter

@@ -23,6 +23,7 @@ from tests.approvals.scenes import (
     manager,
     opened,
     person,
+    reject,
     row,
 )
 
@@ -190,6 +191,11 @@ def test_what_is_long_scrolls_in_a_region_that_the_keyboard_reaches() -> None:
     assert [part.attributes["id"] for part in regions] == [
         *("said", "exact", "action-text", "task-text")
     ]
+    decided = opened(DEPLOY)
+    reject(decided, manager("otto"), "No. " * 300)
+    said = page_of(client, decided).find("blockquote", role="region")
+    ids = [part.attributes["id"] for part in said]
+    assert len(ids) == len(set(ids)) == 3
     for part in regions:
         assert part.attributes["tabindex"] == "0"
         assert part.attributes["aria-label"]

@@ -4,7 +4,7 @@ import re
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Page, Request, Route, SetCookieParam, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from approvals import services
 from approvals.core.events import EventName
@@ -239,16 +239,18 @@ def test_failures_are_said_where_somebody_looks_and_are_true(desk: Desk) -> None
     expect(notice).to_be_in_viewport()
     expect(notice).to_be_focused()
     # The session has ended, and begins again elsewhere.
-    cookies: list[SetCookieParam] = [
-        {"name": one["name"], "value": one["value"], "domain": one["domain"], "path": "/"}
-        for one in page.context.cookies()
-    ]
+    cookies = page.context.cookies()
     page.context.clear_cookies()
     page.get_by_role("button", name="Reject").click()
     expect(notice).to_contain_text("not logged in any more")
     expect(notice).to_be_in_viewport()
     expect(notice).to_be_focused()
-    page.context.add_cookies(cookies)
+    page.context.add_cookies(
+        [
+            {"name": one["name"], "value": one["value"], "domain": one["domain"], "path": "/"}
+            for one in cookies
+        ]
+    )
     page.evaluate("window.htmx.trigger('#request', 'changed')")
     expect(notice).to_have_count(0)
     expect(page.get_by_label("Wrong time")).to_be_checked()

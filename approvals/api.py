@@ -188,8 +188,7 @@ def list_approvals(request: ApiCall, filters: Query[Filters]) -> dict[str, Any]:
     """Requests that fit the filters, newest first, a page at a time."""
     actor_of(request, Ability.READ)
     wanted = filters.dict(include={"status", "risk_level", "agent", "environment"})
-    now = outbox.clock()
-    with patiently():
+    with patiently() as now:
         page = list_requests(wanted, now, cursor=filters.cursor, limit=filters.limit)
     prefetch_related_objects(page.rows, "votes")
     return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
@@ -12,18 +13,21 @@ PATIENCE_MS = 5_000
 
 
 @contextmanager
-def patiently() -> Iterator[None]:
-    """Read within a bound on every statement; InvalidInput, which says so, where one is given up.
+def patiently() -> Iterator[datetime]:
+    """Read within a bound on every statement; yields the database's time.
 
-    What is read is lost with it: nothing may be written within.
+    InvalidInput, which says so, where a statement is given up. What is read is lost with it:
+    nothing may be written within.
     """
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SELECT set_config('statement_timeout', %s, true)", [str(PATIENCE_MS)]
+                    "SELECT set_config('statement_timeout', %s, true), clock_timestamp()",
+                    [str(PATIENCE_MS)],
                 )
-            yield
+                _, now = cursor.fetchone()
+            yield now
     except OperationalError as error:
         if not isinstance(error.__cause__, QueryCanceled):
             raise

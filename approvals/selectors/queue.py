@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet, Value
 
 from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest
@@ -67,10 +67,15 @@ def recently_seen() -> Seen:
 def list_decided(filters: Filters, now: datetime, limit: int = 25) -> Sequence[ApprovalRequest]:
     """Requests that were decided or ended, the latest first; before them those that are overdue."""
     rows = filtered(filters, now).defer(*LARGE)
-    # Two reads, each along its index: what waits has no time of a decision and may be much.
-    late = list(rows.filter(overdue(now)).order_by("-expires_at")[:limit])
-    final = rows.filter(decided_at__isnull=False).order_by("-decided_at", "-pk")
-    return [*late, *final[: limit - len(late)]]
+    # Each along its index: what waits has no time of a decision and may be much.
+    late = rows.filter(overdue(now)).annotate(ended_at=F("expires_at"), is_late=Value(1))
+    final = rows.filter(decided_at__isnull=False).annotate(
+        ended_at=F("decided_at"), is_late=Value(0)
+    )
+    newest = [part.order_by("-ended_at", "-pk")[:limit] for part in (late, final)]
+    return list(
+        newest[0].union(newest[1], all=True).order_by("-is_late", "-ended_at", "-pk")[:limit]
+    )
 
 
 def _decoded(cursor: str) -> tuple[datetime, UUID]:

@@ -1,12 +1,12 @@
 """The queue: what waits, what I may decide first, and what was decided lately."""
 
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from approvals import outbox
 from approvals.core.lifecycle import Actor, Status
 from approvals.errors import InvalidInput
 from approvals.forms import BatchForm, QueueFilters
@@ -64,8 +64,8 @@ def queue_page(
     }
     if filters.is_valid():
         try:
-            with patiently():
-                context |= _lists(request, filters, actor)
+            with patiently() as now:
+                context |= _lists(request, filters, actor, now)
         except InvalidInput as fault:
             filters.add_error(None, str(fault))
         else:
@@ -97,8 +97,10 @@ def kept_filters(request: PageRequest) -> QueueFilters:
     return kept
 
 
-def _lists(request: PageRequest, filters: QueueFilters, actor: Actor) -> dict[str, Any]:
-    chosen, now, cursor = filters.chosen(), outbox.clock(), request.GET.get("cursor", "")
+def _lists(
+    request: PageRequest, filters: QueueFilters, actor: Actor, now: datetime
+) -> dict[str, Any]:
+    chosen, cursor = filters.chosen(), request.GET.get("cursor", "")
     status = chosen.get("status")
     shows_waiting = status in {None, Status.PENDING}
     page = waiting.WaitingPage([], "")

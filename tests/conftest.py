@@ -20,10 +20,13 @@ _GATEWAY = (
     *("crashes", "hitl_linear_webhook", "outages", "outcomes", "races", "trust", "user_graphs"),
     *("ways_to_decide", "what_crashed"),
 )
-_BROWSER = ("accessibility", "admin_browser", "browser", "browser_runs", "insights_browser")
+_BROWSER = (
+    *("accessibility", "admin_browser", "browser", "browser_runs", "insights_browser"),
+    *("live_browser", "queue_browser", "reach_browser"),
+)
 _SHARED = {
     **{f"tests/e2e/test_{name}.py": "gateway" for name in _GATEWAY},
-    **{f"tests/e2e/test_{name}.py": "browser" for name in (*_BROWSER, "queue_browser")},
+    **{f"tests/e2e/test_{name}.py": "browser" for name in _BROWSER},
     **{f"tests/hitl_project/test_{name}.py": "followed" for name in ("logs", "tracing")},
 }
 

@@ -140,7 +140,7 @@ def _go(page: Page, gateway: Gateway, name: str) -> None:
     page.goto(f"{gateway.url}/?clear")
     page.get_by_text("Decided lately").wait_for()
     if name == "request":
-        page.get_by_role("link", name="Deploy v2.5.0 to production").first.click()
+        page.get_by_role("link", name="Deploy v2.5.0 to production").first.press("Enter")
         page.get_by_role("heading", level=1).wait_for()
     elif name == "insights":
         page.goto(f"{gateway.url}/insights/?span=24h")

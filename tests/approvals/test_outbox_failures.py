@@ -8,7 +8,7 @@ import pytest
 from approvals import outbox, services
 from approvals.audit import SYSTEM, broken_links
 from approvals.core.events import Receipt
-from approvals.errors import InvalidInput, NotAllowed, RequestNotFound
+from approvals.errors import InvalidInput, NotAllowed, DeliveryNotFound
 from approvals.models import AuditEntry, ChannelPause, Delivery
 from tests.approvals.channels import Notebook, busy, fails, issue, meanwhile
 from tests.approvals.scenes import (
@@ -209,7 +209,7 @@ def test_only_an_operator_may_retry_and_only_what_exists() -> None:
         with pytest.raises(NotAllowed, match="Only an operator"):
             services.retry_delivery(found.pk, actor=actor, reason="")
     operator = person("op", "operators")
-    with pytest.raises(RequestNotFound):
+    with pytest.raises(DeliveryNotFound):
         services.retry_delivery(found.pk + 1_000_000, actor=operator, reason="")
     with pytest.raises(InvalidInput):
         services.retry_delivery(found.pk, actor=operator, reason="\x00")

@@ -8,7 +8,7 @@ import pytest
 from approvals import outbox, services
 from approvals.audit import SYSTEM, broken_links
 from approvals.core.events import Receipt
-from approvals.errors import InvalidInput, NotAllowed, DeliveryNotFound
+from approvals.errors import DeliveryNotFound, InvalidInput, NotAllowed
 from approvals.models import AuditEntry, ChannelPause, Delivery
 from tests.approvals.channels import Notebook, busy, fails, issue, meanwhile
 from tests.approvals.scenes import (

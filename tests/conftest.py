@@ -7,11 +7,13 @@ from pathlib import Path
 import django
 import psycopg
 import pytest
+from django.test import TransactionTestCase
 from psycopg import sql
 from xdist.scheduler import LoadScopeScheduling
 
 from hitl_project.embedded import SUPERUSER, Postgres, RedisServer
 from tests import servers
+from tests.emptying import empty_tables
 from tests.tools import require_contracts
 
 # What their tests share: the whole gateway of tests/e2e, the browser and its web server, and the
@@ -56,6 +58,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings_xdist_suffix() -> None:
     """Leave the database its name: every process of the tests has a PostgreSQL of its own."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_quickly() -> Iterator[None]:
+    """Let tests that commit clear up after themselves in little time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_tables())
+        yield
 
 
 @pytest.fixture(scope="session")

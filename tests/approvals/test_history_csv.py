@@ -214,9 +214,9 @@ def test_memory_does_not_grow_with_the_number_of_lines() -> None:
             tracemalloc.stop()
 
     answered(drained)
-    fill(1000)
-    few = peak(1000)
-    fill(19_000, ago=timedelta(days=10))
-    many = peak(20_000)
+    fill(500)
+    few = peak(500)
+    fill(9_500, ago=timedelta(days=10))
+    many = peak(10_000)
     assert many < 1.5 * few
     assert many < 10_000_000

@@ -142,11 +142,14 @@ def test_two_buttons_at_once_leave_a_page_that_is_still_live(desk: Desk) -> None
 def test_a_proxys_error_brings_no_old_words_back(desk: Desk) -> None:
     page, _ = desk
     request_id = opened(DELETE)
-    at_request(page, request_id)
+    refresh = re.compile(rf"/approvals/{request_id}/\?")
+    # A page refreshes itself once it listens; a second news meanwhile would wait for that.
+    with page.expect_response(refresh):
+        at_request(page, request_id)
     page.get_by_label("Comment (optional)").fill("Old words")
     with page.expect_response(lambda response: response.status == 502):
         page.route(
-            re.compile(rf"/approvals/{request_id}/\?"),
+            refresh,
             lambda route: route.fulfill(status=502, body="bad gateway", content_type="text/html"),
             times=1,
         )
@@ -182,7 +185,7 @@ def test_a_filter_holds_though_a_refresh_was_under_way(desk: Desk) -> None:
     page.get_by_label("Risk").select_option("medium")
     page.wait_for_timeout(300)
     votes.let_go()
-    expect(page.locator("#notices")).to_contain_text("on their own page")
+    expect(page.locator("#notices")).to_contain_text("on its own page")
     expect(page.locator(request_link(medium))).to_be_visible()
     expect(page.locator(request_link(critical))).to_have_count(0)
     # Filters replace one another in the address, so that Back leaves them.

@@ -67,7 +67,8 @@ def lists() -> dict[str, Any]:
 
 def buttons(shown: Any) -> set[str]:
     """What a list of the admin offers to do with the chosen rows."""
-    return {getattr(shown, name).short_description for name in shown.actions or ()}
+    actions = [getattr(shown, one) if isinstance(one, str) else one for one in shown.actions or ()]
+    return {action.short_description for action in actions}
 
 
 def test_every_alert_has_a_section_and_so_has_what_else_happens() -> None:

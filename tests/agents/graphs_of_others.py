@@ -44,6 +44,26 @@ def one_interrupt() -> Graph:
     return graph
 
 
+def asks_then_acts() -> Graph:
+    """Asks in one node, and does in the next what was approved."""
+
+    def ask(state: State) -> dict[str, Any]:
+        verdict = interrupt({"operation": "deploy", "environment": "production"})
+        return {"done": [verdict["status"]]}
+
+    def act(state: State) -> dict[str, Any]:
+        effects.append("acted")
+        return {"done": ["acted"]}
+
+    graph: Graph = StateGraph(State)
+    graph.add_node("ask", ask)
+    graph.add_node("act", act)
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", "act")
+    graph.add_edge("act", END)
+    return graph
+
+
 def parallel_interrupts() -> Graph:
     """Asks twice at the same time; the second payload changes with `asked`."""
     return _regions("left")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
+from langgraph.checkpoint.postgres import PostgresSaver
 
-from agents import services
+from agents import checkpoints, services
 from agents.models import Execution, Run
 from agents.operations import load_operations
 from approvals.core.lifecycle import Actor, Choice
@@ -119,6 +120,31 @@ def test_a_worker_that_dies_inside_an_idempotent_action_is_followed_by_a_repeat(
     assert run.status == "completed"
     assert [key for key, _ in executors.begun] == [f"request:{request.pk}"] * 2
     assert Execution.objects.get().attempts == 2
+
+
+def test_a_worker_that_dies_between_the_verdict_and_the_action_is_followed_by_one_that_acts(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = worker.start("task")
+    worker.vote(worker.pending(run)[0])
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise WorkerDied
+
+    # The node that waited has saved the verdict; the checkpoint that leads on is never written.
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresSaver, "put", dies)
+        with pytest.raises(WorkerDied):
+            worker.turn()
+    assert executors.begun == []
+    checkpoints.disconnect()
+    leases_end()
+    worker.turn()
+    run.refresh_from_db()
+    assert len(executors.begun) == 1
+    assert run.status == "completed"
+    assert run.result is not None
+    assert [step["status"] for step in run.result["steps"]] == ["succeeded"]
 
 
 def test_a_worker_that_dies_inside_any_other_action_is_followed_by_a_person(

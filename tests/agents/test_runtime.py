@@ -6,6 +6,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from django.db import connection
+from langgraph.checkpoint.postgres import PostgresSaver
 
 from agents import checkpoints, services
 from agents.models import Execution, Run
@@ -23,6 +24,7 @@ GRAPHS = {
     name: (f"tests.agents.graphs_of_others.{name}", "1")
     for name in (
         "one_interrupt",
+        "asks_then_acts",
         "parallel_interrupts",
         "three_interrupts",
         "looping_interrupts",
@@ -320,3 +322,25 @@ def test_a_worker_that_dies_inside_a_foreign_node_is_followed_by_a_person(
     worker.turn()
     assert done(run) == ["production"]
     assert others.effects == ["production"] * 2
+
+
+def test_a_worker_that_dies_once_a_node_is_done_loses_nothing_that_follows(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = worker.start("asks_then_acts")
+    (request,) = worker.pending(run)
+    worker.vote(request)
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise WorkerDied
+
+    # What the node wrote is saved before the checkpoint that takes it in.
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresSaver, "put", dies)
+        with pytest.raises(WorkerDied):
+            worker.turn()
+    checkpoints.disconnect()
+    Delivery.objects.update(lease_until="2020-01-01T00:00:00Z")
+    worker.turn()
+    assert done(run) == ["approved", "acted"]
+    assert others.effects == ["acted"]

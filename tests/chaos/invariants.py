@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from approvals.core.canonical import digest
-from tests.chaos.plans import DECISIONS
-from tests.chaos.stage import Stage
-from tests.e2e.metrics import Scrape, scrape
+from tests.chaos.plans import DECISIONS, GRAPHS
+from tests.e2e.metrics import Scrape
+from tests.sandbox_process import Sandbox
 
 Json = dict[str, Any]
 ENDED_RUN = {"completed", "rejected", "expired", "cancelled", "failed"}
@@ -25,11 +26,30 @@ RESOLVING = {
 APPROVING_STATES = {"Done", "Approved"}
 
 
+class Watched(Protocol):
+    """Where the gateway was at work, whether in many processes or in this one."""
+
+    data_dir: Path
+    sandbox: Sandbox
+
+    def rows(self, query: str, *values: object) -> list[Json]:
+        """What a query finds."""
+        ...
+
+    def manage(self, *arguments: str) -> str:
+        """What a management command prints."""
+        ...
+
+    def pages(self) -> Sequence[Scrape]:
+        """The metrics of each web server."""
+        ...
+
+
 @dataclass
 class Facts:
     """Everything that is known of a stage whose traffic is over; read once, when first asked."""
 
-    stage: Stage
+    stage: Watched
     lives: Sequence[Json]
 
     @cached_property
@@ -97,15 +117,14 @@ class Facts:
 
     @cached_property
     def pages(self) -> Sequence[Scrape]:
-        """The metrics of both web servers."""
-        return [scrape(url) for url in self.stage.urls]
+        """The metrics of every web server."""
+        return self.stage.pages()
 
 
 def lives_were_led(facts: Facts) -> Iterator[str]:
     """Nothing that was asked for went unanswered, and nothing was asked for twice."""
-    by_label = Counter(
-        row["idempotency_key"] for row in facts.runs.values() if row["idempotency_key"]
-    )
+    rows = [*facts.runs.values(), *facts.requests.values()]
+    by_label = Counter(row["idempotency_key"] for row in rows if row["idempotency_key"])
     for life in facts.lives:
         label = life["plan"]["label"]
         if life["problem"]:
@@ -115,9 +134,9 @@ def lives_were_led(facts: Facts) -> Iterator[str]:
 
 
 def final_or_truly_pending(facts: Facts) -> Iterator[str]:
-    """A request is decided, or it can still be, and its run waits for it."""
+    """A request is decided, or it can still be, and its run, if it has one here, waits for it."""
     for key, row in facts.requests.items():
-        run = facts.runs[row["workflow_id"]]
+        run = facts.runs.get(row["workflow_id"], {"status": "waiting"})
         if row["status"] == "pending" and not row["open"]:
             yield f"Request {key} is past its deadline and still pending."
         elif row["status"] == "pending" and run["status"] not in {"waiting", "needs_attention"}:
@@ -198,7 +217,8 @@ def nothing_ran_twice(facts: Facts) -> Iterator[str]:
     for request_id, row in facts.requests.items():
         begun = [one for one in facts.audit[request_id] if one["name"] == "execution.started"]
         action = row["action"] or {}
-        if len(begun) > 1 and not action.get("idempotent"):
+        allowed = 1 + _settlements(facts, row["workflow_id"])["retry"]
+        if len(begun) > allowed and not action.get("idempotent"):
             yield f"The action of {request_id} was begun {len(begun)} times."
 
 
@@ -208,7 +228,7 @@ def places_were_deployed_once(facts: Facts) -> Iterator[str]:
     for effect in facts.effects[""]:
         done[effect["options"].get("label", "")].append(effect["options"].get("place", ""))
     for life in facts.lives:
-        if life["plan"]["operation"] != "two_regions":
+        if life["plan"]["operation"] not in GRAPHS:
             continue
         places = done[life["plan"]["label"]]
         rows = [facts.requests[key] for key in life["requests"]]
@@ -221,7 +241,7 @@ def places_were_deployed_once(facts: Facts) -> Iterator[str]:
 
 
 def nothing_approved_was_left_undone(facts: Facts) -> Iterator[str]:
-    """What was approved was done, or its run says why not to a person, or somebody cancelled it."""
+    """What was approved was done, or a person was told why not, or somebody did not want it."""
     for key, row in facts.requests.items():
         if row["status"] != "approved" or row["action"] is None:
             continue
@@ -234,8 +254,18 @@ def nothing_approved_was_left_undone(facts: Facts) -> Iterator[str]:
             continue
         if run["status"] == "cancelled" and execution is None:
             continue
+        if run["status"] == "failed" and _settlements(facts, row["workflow_id"])["abandon"]:
+            continue
         stands = "not begun" if execution is None else execution["status"]
         yield f"Request {key} is approved, but its action is {stands}; the run: {run['status']}."
+
+
+def completed_runs_did_every_step(facts: Facts) -> Iterator[str]:
+    """A run that says that it is completed has left out nothing."""
+    for key, run in facts.runs.items():
+        undone = [step["name"] for step in run["steps"] if step["status"] != "succeeded"]
+        if run["status"] == "completed" and undone:
+            yield f"Run {key} is completed, but {', '.join(undone)} did not succeed."
 
 
 def runs_are_at_rest(facts: Facts) -> Iterator[str]:
@@ -322,6 +352,12 @@ def metrics_tell_the_tables(facts: Facts) -> Iterator[str]:
                 yield f"{name} tells {dict(told)}, the tables hold {dict(wanted)}."
 
 
+def _settlements(facts: Facts, run_id: str) -> Counter[str]:
+    """How often people have settled a run, by the outcome that they gave it."""
+    said = [one for one in facts.audit.get(run_id, ()) if one["name"] == "run.settled"]
+    return Counter(one["data"]["outcome"] for one in said)
+
+
 def _seconds(earlier: datetime, later: datetime) -> float:
     return (later - earlier).total_seconds()
 
@@ -337,6 +373,7 @@ EVERY: Sequence[Callable[[Facts], Iterable[str]]] = (
     nothing_ran_twice,
     places_were_deployed_once,
     nothing_approved_was_left_undone,
+    completed_runs_did_every_step,
     runs_are_at_rest,
     nothing_is_owed,
     one_issue_each,

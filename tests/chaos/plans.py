@@ -19,6 +19,8 @@ KINDS: Sequence[tuple[int, Kind]] = (
     (2, ("two_regions", "", 1)),
 )
 ENDS = (*["approve"] * 14, *["reject"] * 4, "both", "both", "cancel")
+# The operations that are graphs of somebody else's.
+GRAPHS = frozenset({"two_regions", "one_question"})
 DECISIONS = frozenset({"approve", "reject", "both"})
 WAYS = (*["api"] * 4, *["linear"] * 4, *["lost"] * 2, *["web"] * 3, "command")
 
@@ -43,7 +45,7 @@ class Plan:
     @property
     def is_graph(self) -> bool:
         """Whether it is a graph of somebody else's."""
-        return self.operation == "two_regions"
+        return self.operation in GRAPHS
 
 
 def plans(seed: int, number: int) -> Iterator[Plan]:

@@ -14,6 +14,7 @@ from hitl_project import children
 from hitl_project.embedded import Postgres
 from tests.chaos.configuration import write_configuration
 from tests.e2e.gateway import Gateway
+from tests.e2e.metrics import Scrape, scrape
 from tests.e2e.stack import Stack
 
 DATABASE = "chaos"
@@ -107,6 +108,10 @@ class Stage(Stack):
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+
+    def pages(self) -> Sequence[Scrape]:
+        """The metrics of both web servers."""
+        return [scrape(url) for url in self.urls]
 
     def works_since(self, moment: Any) -> bool:
         """Whether both web servers are ready, and a sweep has come through after the moment."""

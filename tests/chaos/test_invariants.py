@@ -43,6 +43,7 @@ def world() -> World:
         "workflow_id": RUN, "status": "approved", "open": True, "policy": policy, "opened_by_id": 3,
         "action": ACTION, "decided_at": NOW, "pr_number": 7, "linear_issue_id": "CHEF-1",
         "agent_name": "a", "risk_level": "high", "environment": "production", "task": {},
+        "idempotency_key": "",
     }  # fmt: skip
     placed = {
         **asked, "workflow_id": GRAPH, "action": None, "pr_number": None,
@@ -80,8 +81,20 @@ def world() -> World:
         ],
         "requests": {REQUEST: asked, PLACE: placed},
         "runs": {
-            RUN: {"idempotency_key": "one", "status": "completed", "attention": "", "task": {}},
-            GRAPH: {"idempotency_key": "two", "status": "completed", "attention": "", "task": {}},
+            RUN: {
+                "idempotency_key": "one",
+                "status": "completed",
+                "attention": "",
+                "task": {},
+                "steps": [{"name": "replace", "status": "succeeded"}],
+            },
+            GRAPH: {
+                "idempotency_key": "two",
+                "status": "completed",
+                "attention": "",
+                "task": {},
+                "steps": [],
+            },
         },
         "executions": {
             f"request:{REQUEST}": {
@@ -177,6 +190,10 @@ BREACHES: Sequence[tuple[Callable[[World], None], str]] = [
     (_put("executions", value={}), "nothing_approved_was_left_undone"),
     (_put("effects", KEY, value=[]), "nothing_approved_was_left_undone"),
     (_put("executions", KEY, "status", value="started"), "nothing_approved_was_left_undone"),
+    (
+        _put("runs", RUN, "steps", 0, "status", value="running"),
+        "completed_runs_did_every_step",
+    ),
     (_put("runs", RUN, "status", value="running"), "runs_are_at_rest"),
     (_put("runs", RUN, "status", value="waiting"), "runs_are_at_rest"),
     (_put("runs", RUN, "status", value="needs_attention"), "runs_are_at_rest"),

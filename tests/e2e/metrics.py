@@ -37,16 +37,24 @@ class Scrape:
 
 def scrape(url: str) -> Scrape:
     """Read the gateway's own metrics at `/metrics`; the rest would take longer to parse."""
-    families = text_string_to_metric_families("\n".join([*_read(url, _OURS), ""]))
+    return parsed(_get(url))
+
+
+def parsed(page: str) -> Scrape:
+    """The gateway's own metrics of a page that was read."""
+    families = text_string_to_metric_families("\n".join([*_matching(page, _OURS), ""]))
     return Scrape([sample for family in families for sample in family.samples])
 
 
 def series(url: str) -> dict[str, float]:
     """The gateway's own metrics, unparsed: the value of each series as it is written."""
-    pairs = (line.rpartition(" ") for line in _read(url, _SERIES))
+    pairs = (line.rpartition(" ") for line in _matching(_get(url), _SERIES))
     return {name: float(value) for name, _, value in pairs}
 
 
-def _read(url: str, wanted: re.Pattern[str]) -> list[str]:
-    answer = httpx.get(f"{url}/metrics", trust_env=False).raise_for_status()
-    return [line for line in answer.text.splitlines() if wanted.match(line)]
+def _get(url: str) -> str:
+    return httpx.get(f"{url}/metrics", trust_env=False).raise_for_status().text
+
+
+def _matching(page: str, wanted: re.Pattern[str]) -> list[str]:
+    return [line for line in page.splitlines() if wanted.match(line)]

@@ -1,6 +1,6 @@
 """Killed at whichever point, the gateway recovers: nothing lost, nothing twice, nothing undecided.
 
-`make test` takes some of the points of each scenario, chosen by a seed;
+`make test` takes some points of each scenario, of which no two leave the same behind;
 `python -m tests.chaos.crash_points` takes them all.
 """
 
@@ -15,7 +15,6 @@ import pytest
 from pytest_django import Settings
 
 from agents import checkpoints
-from agents.models import Run, RunStatus
 from agents.operations import load_operations
 from approvals import outbox
 from tests.chaos import crash_world
@@ -29,7 +28,8 @@ from tests.sandbox_process import GITHUB_TOKEN, LINEAR_API_KEY, REPOSITORY, Sand
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1200)]
 SEED = 20
-# Computed from the tables in the end, and slow to read.
+MOST = 10
+# Slow to read, so looked at only in the end.
 METRICS = "metrics_tell_the_tables"
 
 
@@ -72,6 +72,8 @@ def world(
     settings.HITL_GRAPHS = {"one_question": ("tests.e2e.graphs.one_question", "1")}
     settings.LINEAR_WEBHOOK_SECRETS = [WEBHOOK_SECRET]
     _forget()
+    # Recovering needs no hints, which may be lost; whoever dies in a child sends them.
+    monkeypatch.setattr(outbox, "hint_task", crash_world.send_in_child)
     made = World(sandbox, tmp_path)
     made.people()
     yield made
@@ -99,12 +101,12 @@ def test_a_death_at_any_point_loses_nothing_and_repeats_nothing(
     broken = world.breaches(lives, without=scenario.until_repeated | {METRICS})
     for life in lives[1:]:
         scenario.repeat(world, life)
-    world.settle_down()
-    broken += world.breaches(lives, without={METRICS})
-    world.settle_runs()
+    world.recover()
+    if world.needs_somebody():
+        broken += world.breaches(lives, without={METRICS})
+        world.settle_runs()
     broken += world.breaches(lives)
-    attention = Run.objects.filter(status=RunStatus.NEEDS_ATTENTION)
-    broken += [f"Run {run.pk} needs attention once more: {run.attention}" for run in attention]
+    broken += [f"It needs somebody once more: {run.attention}" for run in world.needs_somebody()]
     assert not broken, _explained(broken, lives, points)
 
 
@@ -131,7 +133,8 @@ def _chosen(points: Sequence[Point]) -> Sequence[int]:
         return range(len(points))
     chance = random.Random(SEED)  # noqa: S311 - a repeatable choice
     alike = groupby(range(len(points)), key=lambda number: points[number].changes)
-    return [chance.choice(list(numbers)) for _, numbers in alike]
+    one_each = [chance.choice(list(numbers)) for _, numbers in alike]
+    return sorted(chance.sample(one_each, min(MOST, len(one_each))))
 
 
 def _explained(broken: Sequence[str], lives: Sequence[Life], points: Sequence[Point]) -> str:

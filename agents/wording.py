@@ -196,7 +196,7 @@ class Happening:
 
 def happened(run: Run, entry: AuditEntry, requests: Mapping[UUID, Asked]) -> Happening:
     """The words for an entry in the log of a run or of one of its requests."""
-    words = told(entry.name, quiet_json(run, entry.data))
+    words = told(entry.name, quiet_json(run, entry.data), entry.actor)
     # The step says which operation was begun.
     quote = "" if entry.name == EventName.EXECUTION_STARTED else words.quote
     about = ""

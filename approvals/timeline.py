@@ -41,7 +41,7 @@ class Timeline:
         moments = [
             Moment(
                 entry,
-                told(entry.name, entry.data),
+                told(entry.name, entry.data, entry.actor),
                 repeated.get(
                     (
                         entry.actor_key,

@@ -201,10 +201,10 @@ class Told:
     quote: str = ""
 
 
-def told(name: str, data: Mapping[str, Any]) -> Told:
+def told(name: str, data: Mapping[str, Any], actor: str) -> Told:
     """The words for an audit entry, to follow its actor's name; an unknown name stands as it is."""
     if name in _PHRASES:
-        return _PHRASES[EventName(name)](data)
+        return _PHRASES[EventName(name)]({**data, "actor": actor})
     return Told(name, _text(data, "reason"))
 
 
@@ -220,7 +220,8 @@ def _channel(data: Mapping[str, Any]) -> str:
 
 def _opened(data: Mapping[str, Any]) -> Told:
     asker = _text(data, "requested_by")
-    return Told(f"opened the request for {asker}" if asker else "opened the request")
+    for_whom = f" for {asker}" if asker and asker != _text(data, "actor") else ""
+    return Told(f"opened the request{for_whom}")
 
 
 def _voted(data: Mapping[str, Any]) -> Told:

@@ -85,6 +85,10 @@ def test_the_page_tells_why_who_decides_until_when_and_what_happened() -> None:
     assert "release-managers" in text
     assert "may not decide" in text
     assert "gateway opened the request for ines" in text
+    own = opened(MIGRATE, actor=manager("otto"), requested_by="otto")
+    text = page_of(signed_in(manager("maria")), own).text
+    assert "otto opened the request" in text
+    assert "opened the request for" not in text
 
 
 def test_too_few_people_for_the_quorum_is_a_warning() -> None:

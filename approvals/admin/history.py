@@ -36,6 +36,8 @@ def history_of(
     found = list(rows[: MOST_ENTRIES + 1])
     shown = list(reversed(found[:MOST_ENTRIES]))
     data = masked_beside(given or {}, [row.data for row in shown])
-    entries = [(row, told(row.name, words)) for row, words in zip(shown, data, strict=True)]
+    entries = [
+        (row, told(row.name, words, row.actor)) for row, words in zip(shown, data, strict=True)
+    ]
     address = reverse("admin:approvals_auditentry_changelist")
     return History(title, entries, len(found) > MOST_ENTRIES, f"{address}?q={stream}")

@@ -134,7 +134,7 @@ def _asked(row: AuditEntry) -> Mapping[str, Any]:
 
 
 def _told(row: AuditEntry) -> wording.Told:
-    return wording.told(row.name, masked_beside(_asked(row), row.data))
+    return wording.told(row.name, masked_beside(_asked(row), row.data), row.actor)
 
 
 @admin.register(Vote)

@@ -17,6 +17,7 @@ from tests.approvals.pages import HTMX, TYPED, page_of, read, signed_in
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
+    MIGRATE,
     approve,
     delivery,
     entries,

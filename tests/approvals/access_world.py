@@ -117,7 +117,8 @@ class World:
             user.is_staff, user.is_superuser = "staff" in flags, "superuser" in flags
             user.set_password(PASSWORD)
             user.save()
-        self._sessions = {name: _session(name) for name in ACCOUNTS}
+        person("former", "platform", is_superuser=True, is_staff=True)
+        self._sessions = {name: _session(name) for name in (*ACCOUNTS, "former")}
         self._tokens = _tokens()
         self._rows = _rows()
         self._ids = self._identifiers()
@@ -267,7 +268,6 @@ def _tokens() -> dict[str, str]:
     }
     revoked = services.create_token("approver", scope="decide")
     services.revoke_token(ApiToken.objects.latest("pk").pk, actor=_actor("approver"), reason="lost")
-    person("former", "platform")
     former = services.create_token("former", scope="decide")
     User.objects.filter(username="former").update(is_active=False)
     dead = {"unknown": "no-such-token", "revoked": revoked, "switched-off": former}

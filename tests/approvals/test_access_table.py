@@ -147,11 +147,13 @@ def test_everybody_gets_what_the_table_says(world: World, name: str) -> None:
     assert found == table.rows
 
 
-def test_a_token_or_a_signature_opens_no_page(world: World) -> None:
+def test_a_token_a_signature_or_the_session_of_who_was_switched_off_opens_no_page(
+    world: World,
+) -> None:
     for name in PAGES:
         table = TABLES[name]
         for call, cells in table.rows.items():
-            for who in ("approver:decide", "metrics", "signed:approver"):
+            for who in ("approver:decide", "metrics", "signed:approver", "former"):
                 assert (call, who, world.ask(call, who)) == (call, who, cells[0])
 
 

@@ -72,7 +72,7 @@ def test_the_metrics_are_those_in_the_readme_with_their_types_and_labels() -> No
     "page",
     [
         *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")),
-        *("README.md", "deploy/README.md"),
+        *("README.md", "SECURITY.md", "deploy/README.md"),
     ],
 )
 def test_every_link_between_pages_leads_somewhere(page: str) -> None:
@@ -81,6 +81,13 @@ def test_every_link_between_pages_leads_somewhere(page: str) -> None:
         assert (path.parent / target).exists(), target
         if anchor:
             assert anchor in files.anchors((path.parent / target).read_text()), (target, anchor)
+
+
+def test_every_file_that_the_threat_model_names_is_there() -> None:
+    """It says which mechanism stops what, and where that is tested."""
+    named = re.findall(r"`((?:[\w-]+/)+[\w.-]*)`", (ROOT / "SECURITY.md").read_text())
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_no_file_knows_the_machine_it_was_written_on() -> None:

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import django
 import psycopg
 import pytest
 from django.test import TransactionTestCase
 from psycopg import sql
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling
 
 from hitl_project.embedded import SUPERUSER, Postgres, RedisServer
@@ -65,6 +67,23 @@ def _empty_quickly() -> Iterator[None]:
     """Let tests that commit clear up after themselves in little time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_tables())
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _find_static_files_once() -> Iterator[None]:
+    """Let not every test client, which starts the middleware anew, look at every file again."""
+    find = WhiteNoiseMiddleware.add_files_from_finders
+    found: dict[str, Any] = {}
+
+    def find_once(middleware: WhiteNoiseMiddleware) -> None:
+        if not found:
+            find(middleware)
+            found.update(middleware.files)
+        middleware.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", find_once)
         yield
 
 

@@ -68,8 +68,10 @@ def test_what_is_invisible_is_shown_by_its_number(text: str, shown: str) -> None
 
 def test_every_event_has_words_even_with_nothing_else_known_of_it() -> None:
     for name in EventName:
-        assert wording.told(name, {}).phrase != name
-    assert wording.told("later.invented", {"reason": "x"}) == wording.Told("later.invented", "x")
+        assert wording.told(name, {}, "ada").phrase != name
+    assert wording.told("later.invented", {"reason": "x"}, "ada") == wording.Told(
+        "later.invented", "x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_every_event_has_words_even_with_nothing_else_known_of_it() -> None:
 def test_what_became_of_a_run_or_an_action_is_told(
     name: EventName, data: dict[str, str], told: tuple[str, str]
 ) -> None:
-    assert wording.told(name, data) == wording.Told(*told)
+    assert wording.told(name, data, "ada") == wording.Told(*told)
 
 
 @pytest.mark.parametrize(

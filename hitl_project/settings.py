@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ def _retention_days(text: str) -> int:
     raise ImproperlyConfigured(
         f"HITL_RETENTION_DAYS must be 0, to keep everything, or from 7 to 36500, not {text!r}."
     )
+
+
+def _number(name: str, *, default: int, least: int, most: int) -> int:
+    text = os.environ.get(name, "").strip() or str(default)
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
+    if least <= number <= most:
+        return number
+    raise ImproperlyConfigured(f"{name} must be from {least} to {most}, not {text!r}.")
 
 
 def _given(name: str) -> list[str]:
@@ -175,6 +184,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "axes",
     "csp",
     "django_htmx",
     "django_prometheus",
@@ -199,6 +209,8 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "approvals.preferences.in_zone",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
+    # Last, so that what it answers to too many logins counts in the metrics.
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "hitl_project.urls"
@@ -258,6 +270,27 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# The first refuses whoever has to wait; hitl_project.logins says who that is.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_FAILURE_LIMIT = _number("HITL_LOGIN_FAILURES", default=5, least=3, most=100)
+AXES_COOLOFF_TIME = timedelta(
+    minutes=_number("HITL_LOGIN_LOCKOUT_MINUTES", default=5, least=1, most=60)
+)
+AXES_HANDLER = "hitl_project.logins.Lockouts"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address", "username"]
+AXES_LOCKOUT_CALLABLE = "hitl_project.logins.locked_out"
+AXES_CLIENT_IP_CALLABLE = "hitl_project.logins.client_address"
+AXES_RESET_ON_SUCCESS = True
+# Whoever goes on trying while they have to wait would otherwise never be let in again.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# Who logged in when would be kept for ever, and forms with it; operators have a command instead.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "next"]
 
 # Served over https, cookies and redirects are strict; a plain http address is for one machine.
 _https = _public.scheme == "https"
@@ -362,6 +395,8 @@ LOGGING: dict[str, Any] = {
     # One line a call, or two a hint, would bury the rest; failures are logged all the same.
     "loggers": {
         "httpx": {"level": "WARNING"},
+        # Warns of every failed login; hitl_project.logins does of those that lock.
+        "axes": {"level": "ERROR"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "django.request": {"filters": ["worth_a_line"]},

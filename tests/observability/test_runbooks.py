@@ -30,6 +30,7 @@ FURTHER = {
     "A lost webhook",
     "Redis lost",
     "Restore from backup",
+    "A login that has to wait",
     "Rotate secrets",
     "Upgrade with runs waiting",
     ATTENTION,

@@ -1,0 +1,96 @@
+"""How many wrong passwords one may try, from where, before a login has to wait.
+
+Whoever fails is told to wait, never for longer than HITL_LOGIN_LOCKOUT_MINUTES after the last
+failure that counted; what is tried in the meantime does not count. One address can only lock
+itself out: it takes failures from many to lock an account for everybody.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+
+from axes.handlers.database import AxesDatabaseHandler
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import add_never_cache_headers
+
+log = logging.getLogger(__name__)
+
+# How many times the limit each of AXES_LOCKOUT_PARAMETERS may fail: one name at one address; one
+# address, which many people may share; one name from everywhere, so that keeping its owner out
+# takes ten addresses.
+ALLOWANCES = (1, 4, 10)
+
+
+class Lockouts(AxesDatabaseHandler):  # type: ignore[misc]  # axes ships no types
+    """Counts failures in PostgreSQL, so that every web process knows of them."""
+
+    def get_failures(
+        self, request: HttpRequest, credentials: Mapping[str, Any] | None = None
+    ) -> int:
+        """The failures that count, as if all were of one name at one address."""
+        counts: Iterable[int] = (
+            rows.aggregate(failures=Sum("failures_since_start", default=0))["failures"]
+            for rows in self.get_user_attempts(request, credentials)
+        )
+        return max(count // by for count, by in zip(counts, ALLOWANCES, strict=True))
+
+    def reset_user_attempts(
+        self, request: HttpRequest, credentials: Mapping[str, Any] | None = None
+    ) -> int:
+        """Forget what this name failed at this address, and nothing else.
+
+        Otherwise whoever has an account could log in between two guesses at another's.
+        """
+        own, *_ = self.filter_user_attempts(request, credentials)
+        count: int = own.delete()[0]
+        return count
+
+    def user_login_failed(
+        self,
+        sender: object,
+        credentials: Mapping[str, Any],
+        request: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Count a failure; the one that locks leaves a line in the log."""
+        super().user_login_failed(sender, credentials, request, **kwargs)
+        # Nothing was counted where the door was closed already.
+        if request is not None and request.axes_locked_out and request.axes_failures_since_start:
+            name = credentials.get("username")
+            # What is no account's name may be a password in the wrong field.
+            known = get_user_model().objects.filter(username=name).exists()
+            facts = {"address": request.axes_ip_address, **({"account": name} if known else {})}
+            log.warning("Too many logins failed; they have to wait", extra={"facts": facts})
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """Where failures count: an IPv4 address, or the /64 network that one IPv6 customer has."""
+    try:
+        address = ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        # A socket of this machine; all who come that way count together.
+        return None
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ip_network((int(address), 64), strict=False).network_address)
+    return str(address)
+
+
+def locked_out(
+    request: HttpRequest,
+    response: HttpResponse | None = None,  # noqa: ARG001
+    credentials: object = None,  # noqa: ARG001
+) -> HttpResponse:
+    """The page that asks to wait; it says the same to everybody, whoever exists or failed."""
+    wait = settings.AXES_COOLOFF_TIME
+    minutes = int(wait.total_seconds()) // 60
+    page = render(request, "registration/locked_out.html", {"minutes": minutes}, status=429)
+    page["Retry-After"] = str(minutes * 60)
+    add_never_cache_headers(page)
+    return page

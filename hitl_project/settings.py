@@ -198,14 +198,17 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Around what serves static files too, which would answer before them.
+    "hitl_project.headers.permissions_policy",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "hitl_project.sessions.note_use",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "approvals.preferences.in_zone",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -294,6 +297,9 @@ AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "n
 
 # Served over https, cookies and redirects are strict; a plain http address is for one machine.
 _https = _public.scheme == "https"
+SESSION_ENGINE = "hitl_project.sessions"
+SESSION_COOKIE_AGE = 3600 * _number("HITL_SESSION_HOURS", default=12, least=1, most=168)
+SESSION_IDLE_SECONDS = 60 * _number("HITL_SESSION_IDLE_MINUTES", default=240, least=5, most=1440)
 SESSION_COOKIE_SECURE = _https
 CSRF_COOKIE_SECURE = _https
 SESSION_COOKIE_SAMESITE = "Lax"

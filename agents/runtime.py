@@ -14,6 +14,7 @@ from django.db import transaction
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.constants import START
 from langgraph.types import Command, Interrupt, StateSnapshot
+from psycopg.errors import IdleInTransactionSessionTimeout
 
 from agents import checkpoints, executions, payloads
 from agents.executions import NeedsAttention, StillRunning
@@ -224,6 +225,9 @@ class _Thread:
             self._left()
             raise Stopped(str(error)) from error
         except Exception as error:
+            if isinstance(error.__cause__, IdleInTransactionSessionTimeout):
+                # Django calls that an internal error; this process stood still, and lost its own.
+                raise
             # A node of a graph that is not ours may raise anything, after any effect: that is
             # for a person to judge, never for a retry.
             self._left()

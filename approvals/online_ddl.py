@@ -36,4 +36,7 @@ class AddIndexOnline(AddIndexConcurrently):
                 # What an interrupted creation leaves behind is kept up to date, yet never read.
                 name = schema_editor.quote_name(self.index.name)
                 schema_editor.execute(f"DROP INDEX CONCURRENTLY {name}")
+        # It waits for every transaction that is older, such as a backup's, and nobody for it.
+        schema_editor.execute("SET lock_timeout = 0")
         super().database_forwards(app_label, schema_editor, from_state, to_state)
+        schema_editor.execute("RESET lock_timeout")

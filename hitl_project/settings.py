@@ -95,8 +95,17 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         ) from error
 
 
+# Whoever hangs in a transaction, or lost its machine, keeps locks from everybody else: the database
+# ends it, and only afterwards those who wait give up, since by then somebody else has the lock.
+_IN_TIME = {"idle_in_transaction_session_timeout": "60s", "lock_timeout": "90s"}
+
+
 def _database(url: str) -> dict[str, object]:
     parts = conninfo_to_dict(url)
+    # Of a pool's few connections none may be taken away from everybody by a statement without end.
+    in_time = {**_IN_TIME, **({"statement_timeout": "30s"} if DATABASE_POOL else {})}
+    # What the address itself asks for comes last, and so counts.
+    asked = [*(f"-c {name}={value}" for name, value in in_time.items()), parts.pop("options", "")]
     return {
         "ENGINE": "django_prometheus.db.backends.postgresql",
         "NAME": parts.pop("dbname", ""),
@@ -108,7 +117,12 @@ def _database(url: str) -> dict[str, object]:
         "CONN_MAX_AGE": 0 if DATABASE_POOL else None,
         "CONN_HEALTH_CHECKS": not DATABASE_POOL,
         # A database that is gone is an error soon, not a process that hangs.
-        "OPTIONS": {"pool": DATABASE_POOL, "connect_timeout": 10, **parts},
+        "OPTIONS": {
+            "pool": DATABASE_POOL,
+            "connect_timeout": 10,
+            "options": " ".join(map(str, asked)).strip(),
+            **parts,
+        },
     }
 
 

@@ -1,7 +1,9 @@
 """Graphs as a user would bring them: they know nothing of this project."""
 
+import time
 from typing import Annotated, Any, TypedDict
 
+from django.db import connection, transaction
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
@@ -60,6 +62,23 @@ def asks_then_acts() -> Graph:
     graph.add_node("act", act)
     graph.add_edge(START, "ask")
     graph.add_edge("ask", "act")
+    graph.add_edge("act", END)
+    return graph
+
+
+def hangs_in_a_transaction() -> Graph:
+    """Stands still in a transaction of Django's for longer than the database allows."""
+
+    def act(state: State) -> dict[str, Any]:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+            time.sleep(0.4 if asked["version"] == "v1" else 0)
+            cursor.execute("SELECT 1")
+        return {"done": ["acted"]}
+
+    graph: Graph = StateGraph(State)
+    graph.add_node("act", act)
+    graph.add_edge(START, "act")
     graph.add_edge("act", END)
     return graph
 

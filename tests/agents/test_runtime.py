@@ -5,8 +5,9 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import InternalError, connection
 from langgraph.checkpoint.postgres import PostgresSaver
+from psycopg.errors import IdleInTransactionSessionTimeout
 
 from agents import checkpoints, services
 from agents.models import Execution, Run
@@ -33,6 +34,7 @@ GRAPHS = {
         "needs_nobody",
         "failing",
         "dying",
+        "hangs_in_a_transaction",
     )
 }
 
@@ -322,6 +324,16 @@ def test_a_worker_that_dies_inside_a_foreign_node_is_followed_by_a_person(
     worker.turn()
     assert done(run) == ["production"]
     assert others.effects == ["production"] * 2
+
+
+def test_a_worker_whose_transaction_the_database_ended_is_followed_like_one_that_died(
+    worker: Worker,
+) -> None:
+    with pytest.raises(InternalError) as caught:
+        worker.start("hangs_in_a_transaction")
+    assert isinstance(caught.value.__cause__, IdleInTransactionSessionTimeout)
+    run = Run.objects.get()
+    assert (run.status, run.attention, run.in_invocation) == ("running", "", True)
 
 
 def test_a_worker_that_dies_once_a_node_is_done_loses_nothing_that_follows(

@@ -226,7 +226,7 @@ class _Thread:
             raise Stopped(str(error)) from error
         except Exception as error:
             if isinstance(error.__cause__, IdleInTransactionSessionTimeout):
-                # Django calls that an internal error; this process stood still, and lost its own.
+                # Not the graph's: this process stood still, and the database ended its transaction.
                 raise
             # A node of a graph that is not ours may raise anything, after any effect: that is
             # for a person to judge, never for a retry.

@@ -12,13 +12,17 @@ from agents.placeholders import Value, as_text, fill, fill_json, placeholders
 from approvals.configfile import ConfigModel
 from approvals.core import intake
 
-# Handed to no command: whoever holds one of these can decide requests or speak for the gateway.
+# Handed to no operation: whoever holds one of these can decide requests, speak for the gateway, or
+# read what it keeps.
 GATEWAY_SECRETS = frozenset(
     {
+        "DATABASE_OWNER_URL",
         "DATABASE_URL",
         "GITHUB_TOKEN",
+        "HITL_METRICS_TOKEN",
         "LINEAR_API_KEY",
         "LINEAR_WEBHOOK_SECRET",
+        "OTEL_EXPORTER_OTLP_HEADERS",
         "REDIS_URL",
         "SECRET_KEY",
     }

@@ -232,6 +232,14 @@ def test_a_file_that_is_wrong_is_refused_with_its_line(
     assert re.search(rf"operations\.yaml:{line}: .*{re.escape(sentence)}", str(caught.value))
 
 
+def test_every_secret_that_the_settings_read_is_one_of_the_gateways() -> None:
+    source = (SHIPPED.parents[2] / "hitl_project" / "settings.py").read_text()
+    read = set(re.findall(r'(?:environ\.get|_required|_names|_given)\(\s*"(\w+)"', source))
+    secret = {name for name in read if re.search("SECRET|TOKEN|KEY|DATABASE.*URL|REDIS_URL", name)}
+    assert len(secret) >= 8
+    assert secret <= GATEWAY_SECRETS
+
+
 @pytest.mark.parametrize("name", sorted(GATEWAY_SECRETS))
 def test_no_operation_is_handed_a_secret_of_the_gateway(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="secret of the gateway"):

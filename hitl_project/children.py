@@ -1,6 +1,8 @@
 """Programs started in the foreground that end with the thread that started them."""
 
+import errno
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hitl_project import parent_death
+
+# Below what Linux gives to outgoing connections by default.
+_PORTS = range(20_000, 32_000)
+_TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,19 @@ def wait_until(
 
 
 def free_port() -> int:
-    """Return a port of this machine's loopback address that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of this machine's loopback address that nobody listens on now.
+
+    It is none of those that the system gives to connections which programs open: one of them could
+    take it before whoever asked listens there. Raises OSError where none is free.
+    """
+    for port in random.sample(_PORTS, _TRIES):
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, f"None of {_TRIES} ports of 127.0.0.1 is free")
 
 
 def last_lines(log: Path, count: int = 5) -> str:

@@ -1,13 +1,15 @@
 """Graphs as a user would bring them: they know nothing of this project."""
 
-import time
 from typing import Annotated, Any, TypedDict
 
+import psycopg
 from django.db import connection, transaction
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
+from agents import checkpoints
 from tests.agents.executors_of_tests import WorkerDied
+from tests.waiting import eventually
 
 Graph = StateGraph[Any, Any, Any, Any]
 
@@ -72,7 +74,8 @@ def hangs_in_a_transaction() -> Graph:
     def act(state: State) -> dict[str, Any]:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
-            time.sleep(0.4 if asked["version"] == "v1" else 0)
+            if asked["version"] == "v1":
+                _stand_still(connection.connection.info.backend_pid)
             cursor.execute("SELECT 1")
         return {"done": ["acted"]}
 
@@ -81,6 +84,16 @@ def hangs_in_a_transaction() -> Graph:
     graph.add_edge(START, "act")
     graph.add_edge("act", END)
     return graph
+
+
+def _stand_still(session: int) -> None:
+    """Do nothing until the database has ended this session."""
+    with psycopg.connect(**checkpoints.address(connection), autocommit=True) as onlooker:
+        query = "SELECT FROM pg_stat_activity WHERE pid = %s"
+        eventually(
+            lambda: onlooker.execute(query, [session]).fetchone() is None,
+            "the database ends a session that stands still in a transaction",
+        )
 
 
 def parallel_interrupts() -> Graph:

@@ -184,7 +184,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", type=int, default=1000, metavar="N", help="how many workflows")
     parser.add_argument("--seed", type=int, default=None, metavar="S", help="by default, a new one")
     parser.add_argument(
-        *("--every", "-e"),
+        "--every",
         type=float,
         default=2.0,
         metavar="SECONDS",

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from tests.hitl_project.test_settings import manage
+from tests.hitl_project.test_settings import complaint
 from tests.web_server import WebServer
 
 # Most of these carry no mark for a database: a query would fail them.
@@ -100,7 +100,6 @@ def test_what_a_proxy_elsewhere_passes_on_comes_from_where_it_says(
 def test_a_wrong_limit_stops_the_boot_with_a_sentence(
     changes: dict[str, str], sentence: str
 ) -> None:
-    stopped = manage("check", **changes)
-    assert stopped.returncode != 0
-    assert sentence in stopped.stderr
-    assert "two words" not in stopped.stderr
+    said = complaint(**changes)
+    assert sentence in said
+    assert "two words" not in said

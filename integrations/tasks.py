@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 
 from approvals.core.events import ChannelError
-from integrations.linear.reconcile import reconcile_pending
+from integrations.linear.reconcile import reconcile
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ def reconcile_linear() -> None:
     if not settings.LINEAR_API_KEY:
         return
     try:
-        reconcile_pending()
+        reconcile()
     except ChannelError as error:
         # The next tick tries again; what is urgent is owed to the channel, not to this.
         log.warning("Linear could not be read back: %s", error)

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from approvals import actors, outbox, services, tally, trail
 from approvals.core.events import LINEAR, ChannelError, Hearing
 from approvals.core.lifecycle import Status, Via
-from approvals.errors import AlreadyDecided, Refusal
+from approvals.errors import Refusal
 from approvals.selectors.request import find_for_linear, get_snapshot, heard_of_later
 from integrations.linear.config import linear_config
 from integrations.linear.directory import directory
@@ -205,8 +205,7 @@ def _vote(message: Message, word: Word, request_id: UUID) -> Answer:
             request_id, actor=actor, choice=word.choice, comment=word.comment
         )
     except Refusal as refusal:
-        if not isinstance(refusal, AlreadyDecided):
-            _take_back(word, request_id)
+        _take_back(word, request_id)
         return _answer(Hearing.REFUSED, request_id, str(refusal))
     if ballot.status is Status.PENDING:
         _take_back(word, request_id)

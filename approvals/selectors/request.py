@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Prefetch, Q, Window
@@ -162,10 +162,18 @@ def heard_of_later(request_id: UUID, moment: datetime) -> bool:
     return rows.exists()
 
 
-def pending_for_channel(channel: str, limit: int, after: UUID | None) -> list[Snapshot]:
-    """Pending requests that a channel was told of, by id after the given one, with its memory."""
+def current_for_channel(
+    channel: str, limit: int, after: UUID | None, *, ended_within: timedelta
+) -> list[Snapshot]:
+    """Requests that wait or just ended, and that a channel was told of, with its memory.
+
+    They come by id, after the given one.
+    """
+    current = Q(request__status=Status.PENDING) | Q(
+        request__decided_at__gt=outbox.clock() - ended_within
+    )
     rows = (
-        Delivery.objects.filter(channel=channel, told__gt=0, request__status=Status.PENDING)
+        Delivery.objects.filter(current, channel=channel, told__gt=0)
         .select_related("request")
         .prefetch_related("request__votes")
         .order_by("request_id")

@@ -10,7 +10,7 @@ from integrations.linear import messages
 from integrations.linear.client import LinearClient, LinearRefused, linear
 from integrations.linear.config import LinearConfig, linear_config
 from integrations.linear.directory import Directory, directory
-from integrations.linear.hearing import cast_unseen, find_bounce
+from integrations.linear.hearing import Heard, cast_unseen, find_bounce
 from integrations.linear.issue import Issue
 
 MAX_BOUNCES = 3
@@ -92,6 +92,8 @@ class _Visit:
             self._listen(issue, since)
         elif not self._memory.shown:
             self._show_outcome(issue, since)
+        else:
+            self._take_back(issue, {}, since)
         # Last, so that a link that Linear refuses holds back nothing else.
         self._attach(issue)
         return issue
@@ -154,7 +156,12 @@ class _Visit:
         for key, outcome in heard.items():
             if outcome.fault:
                 self._reply(issue, key, messages.fault_comment(outcome))
-        bounce = find_bounce(issue, self._config, viewer_id)
+        self._take_back(issue, heard, since)
+
+    def _take_back(self, issue: Issue, heard: Mapping[str, Heard], since: Sequence[Event]) -> None:
+        """Undo a person's move that reads as a decision which was not made, and say why."""
+        viewer_id = self._names.viewer_id()
+        bounce = find_bounce(self._request.status, issue, self._config, viewer_id)
         if bounce is None or not self._memory.may_bounce or bounce.move.id in self._memory.bounced:
             return
         last = len(self._memory.bounced) + 1 == MAX_BOUNCES
@@ -166,7 +173,7 @@ class _Visit:
         self._memory.bounced.append(bounce.move.id)
 
     def _show_outcome(self, issue: Issue, since: Sequence[Event]) -> None:
-        """Say once how it ended and move the issue once; afterwards it belongs to people."""
+        """Say once how it ended and move the issue; later only what contradicts it is undone."""
         status = self._request.status
         if not self._memory.commented:
             ended = [event for event in since if event.name == f"request.{status}"]

@@ -67,8 +67,10 @@ def cast_unseen(
     return heard
 
 
-def find_bounce(issue: Issue, config: LinearConfig, viewer_id: str) -> Bounce | None:
-    """The move to take back, where a person left the issue in a state that reads as a decision.
+def find_bounce(
+    status: Status, issue: Issue, config: LinearConfig, viewer_id: str
+) -> Bounce | None:
+    """The move to take back, where a person left the issue in a state that tells a wrong decision.
 
     What an application or the gateway moved stays where it is.
     """
@@ -77,6 +79,9 @@ def find_bounce(issue: Issue, config: LinearConfig, viewer_id: str) -> Bounce | 
     last = issue.moves[-1]
     if last.to_state != issue.state or last.person is None or last.person.id == viewer_id:
         return None
+    if status is not Status.PENDING:
+        agrees = config.shows(status, issue.state)
+        return None if agrees else Bounce(last, config.outcome_state(status))
     neutral = (move.from_state for move in reversed(issue.moves))
     back_to = next((state for state in neutral if config.choice_for(state) is None), None)
     return Bounce(last, back_to) if back_to else None

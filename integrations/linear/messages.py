@@ -60,6 +60,7 @@ def bounce_comment(
     request: Snapshot, bounce: Bounce, heard: Heard | None, since: Sequence[Event], *, last: bool
 ) -> str:
     """Why a move was taken back; of a vote cast before, the events tell what came."""
+    ended = request.status is not Status.PENDING
     refusals = [
         str(event.data["sentence"])
         for event in since
@@ -75,6 +76,7 @@ def bounce_comment(
             "refusal": heard.refusal if heard else "".join(refusals[-1:]),
             "tally": (heard.tally if heard else "")
             or f"{request.approvals} of {request.policy.quorum} approvals",
+            "ended": request.status if ended else "",
             "last": last,
         },
     )

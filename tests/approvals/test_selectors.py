@@ -78,7 +78,9 @@ LISTS: dict[str, Callable[[], object]] = {
     "decided": lambda: queue.list_decided({}, outbox.clock()),
     "seen": queue.recently_seen,
     "statuses of a workflow": lambda: request.statuses_of_workflow("w-1"),
-    "pending for a channel": lambda: request.pending_for_channel("linear", 100, None),
+    "current for a channel": lambda: request.current_for_channel(
+        "linear", 100, None, ended_within=timedelta(minutes=1)
+    ),
     "one": lambda: request.get_request(ApprovalRequest.objects.values_list("pk", flat=True)[0]),
 }
 
@@ -280,23 +282,26 @@ def test_a_reference_that_names_nothing_finds_nothing(reference: str) -> None:
         request.find_request(reference)
 
 
-def test_the_pending_requests_of_a_channel_come_page_by_page() -> None:
+def test_what_a_channel_was_told_of_and_is_not_long_over_comes_page_by_page() -> None:
+    def page(after: UUID | None, channel: str = "linear", minutes: int = 1) -> list[Snapshot]:
+        within = timedelta(minutes=minutes)
+        return request.current_for_channel(channel, 2, after, ended_within=within)
+
     made = {opened(thread_id=f"t-{number}") for number in range(5)}
-    untold = opened()
-    services.withdraw_request(decided_told := opened(), actor=SYSTEM, reason="no")
+    untold, over = opened(), opened()
+    services.withdraw_request(over, actor=SYSTEM, reason="no")
     Delivery.objects.filter(channel="linear").exclude(request_id=untold).update(
         told=1, memory={"issue": "i"}
     )
-    pages: list[list[Snapshot]] = [request.pending_for_channel("linear", 2, None)]
+    pages = [page(None)]
     while pages[-1]:
-        pages.append(request.pending_for_channel("linear", 2, pages[-1][-1].id))
-    assert [len(page) for page in pages] == [2, 2, 1, 0]
-    found = [snapshot for page in pages for snapshot in page]
-    assert {snapshot.id for snapshot in found} == made
-    assert decided_told not in made
-    assert [snapshot.id for snapshot in found] == sorted(made)
+        pages.append(page(pages[-1][-1].id))
+    assert [len(found) for found in pages] == [2, 2, 2, 0]
+    found = [snapshot for each in pages for snapshot in each]
+    assert [snapshot.id for snapshot in found] == sorted(made | {over})
     assert all(snapshot.memory == {"issue": "i"} for snapshot in found)
-    assert request.pending_for_channel("chat", 2, None) == []
+    assert page(None, "chat") == []
+    assert [snapshot.id for snapshot in page(sorted(made)[3], minutes=0)] == sorted(made)[4:]
 
 
 def test_a_snapshot_tells_channels_everything_as_it_is_now() -> None:

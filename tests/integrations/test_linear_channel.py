@@ -237,6 +237,39 @@ def test_after_the_decision_moves_are_left_alone(linear: LinearWorld) -> None:
     assert len(linear.replies(request_id)) == 1
 
 
+def test_a_late_move_that_tells_another_decision_goes_back_with_the_reason(
+    linear: LinearWorld,
+) -> None:
+    request_id = linear.opened()
+    actor = actors.user_actor(linear.ada(), Via.WEB)
+    services.cast_vote(request_id, actor=actor, choice=Choice.REJECT, comment="no")
+    linear.deliver()
+    for times in (1, 2, 3):
+        linear.sandbox.move(str(request_id), "Done", "ben", webhook=False)
+        linear.again(request_id)
+        assert linear.issue(request_id)["state"] == "Canceled"
+        assert len(linear.replies(request_id)) == 1 + times
+    assert "by Ben Approver came too late" in linear.replies(request_id)[1]
+    assert "the request is rejected already" in linear.replies(request_id)[1]
+    assert "leaves this issue where it is put" in linear.replies(request_id)[-1]
+    assert "still waits" not in linear.replies(request_id)[-1]
+    linear.sandbox.move(str(request_id), "Done", "ben", webhook=False)
+    linear.again(request_id)
+    assert linear.issue(request_id)["state"] == "Done"
+    assert linear.facts(request_id) == ["request.opened", "vote.cast", "request.rejected"]
+
+
+def test_a_late_move_that_tells_the_decision_in_another_word_stays(linear: LinearWorld) -> None:
+    request_id = linear.opened()
+    actor = actors.user_actor(linear.ada(), Via.WEB)
+    services.cast_vote(request_id, actor=actor, choice=Choice.APPROVE)
+    linear.deliver()
+    linear.sandbox.move(str(request_id), "Approved", "ben", webhook=False)
+    linear.again(request_id)
+    assert linear.issue(request_id)["state"] == "Approved"
+    assert len(linear.replies(request_id)) == 1
+
+
 def test_an_ended_request_shows_its_end_even_if_linear_was_down_meanwhile(
     linear: LinearWorld,
 ) -> None:

@@ -1,7 +1,12 @@
 """What lost webhooks would have told is read back from Linear, many issues in one query."""
 
+from datetime import timedelta
+
 import pytest
 
+from approvals import actors, services
+from approvals.core.lifecycle import Choice, Via
+from integrations.linear import reconcile
 from integrations.tasks import reconcile_linear
 from tests.integrations.linear_world import LinearWorld
 
@@ -77,3 +82,26 @@ def test_a_long_history_is_read_to_its_end(linear: LinearWorld) -> None:
         linear.sandbox.move(str(request_id), "Todo", "ben", webhook=False)
     reconcile_linear()
     assert linear.row(request_id).status == "approved"
+
+
+def test_a_late_move_whose_webhook_was_lost_is_found_for_a_while(
+    linear: LinearWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = linear.opened()
+    actor = actors.user_actor(linear.ada(), Via.WEB)
+    services.cast_vote(request_id, actor=actor, choice=Choice.REJECT, comment="no")
+    linear.deliver()
+    linear.sandbox.move(str(request_id), "Done", "ben", webhook=False)
+    with monkeypatch.context() as long_after:
+        long_after.setattr(reconcile, "ENDED_WITHIN", timedelta(0))
+        reconcile_linear()
+        linear.deliver()
+    assert linear.issue(request_id)["state"] == "Done"
+    reconcile_linear()
+    linear.deliver()
+    assert linear.issue(request_id)["state"] == "Canceled"
+    assert linear.row(request_id).status == "rejected"
+    calls = len(linear.sandbox.requests("linear"))
+    reconcile_linear()
+    linear.deliver()
+    assert len(linear.sandbox.requests("linear")) == calls + 1

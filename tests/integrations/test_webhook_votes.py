@@ -211,6 +211,17 @@ def test_a_decided_request_refuses_the_next_move(linear: LinearWorld) -> None:
     assert linear.row(request_id).status == "approved"
 
 
+def test_who_moves_an_issue_too_late_is_told_there(linear: LinearWorld) -> None:
+    request_id = linear.opened()
+    send(move_event(request_id))
+    linear.deliver()
+    linear.sandbox.move(str(request_id), "Canceled", "ben", webhook=False)
+    send(move_event(request_id, "Canceled"))
+    linear.deliver()
+    assert linear.issue(request_id)["state"] == "Done"
+    assert "came too late" in linear.replies(request_id)[-1]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "request_status"),
     [

@@ -4,9 +4,10 @@ import time
 
 import pytest
 from django.db import connection
-from django.test import Client
 
 from approvals import metrics
+from approvals.metrics.exposition import rendered
+from approvals.metrics.registry import scrape
 from approvals.models import ApprovalRequest
 from tests.approvals.history import FINAL, fill
 from tests.approvals.scenes import opened, vote
@@ -71,11 +72,12 @@ def test_a_scrape_of_many_requests_takes_a_moment(busy_for_long: None) -> None:
         cursor.execute(f"ANALYZE {', '.join(LARGE)}")
     waiting = ApprovalRequest.objects.filter(status="pending").count()
     took: list[float] = []
-    # The least of several, since other tests use the machine meanwhile.
+    # The least of several, since other tests use the machine meanwhile. What the process itself
+    # counted grows with every page that other tests have asked it for, and is left out.
     while len(took) < 50 and min(took, default=SCRAPE_SECONDS) >= SCRAPE_SECONDS:
         begun = time.perf_counter()
-        answer = Client().get("/metrics")
+        page = rendered(scrape(), openmetrics=False)
         took.append(time.perf_counter() - begun)
-    pending = Page.parsed(answer.content.decode()).all("hitl_approvals_pending")
+    pending = Page.parsed(page).all("hitl_approvals_pending")
     assert sum(pending.values()) == waiting > 50
     assert min(took) < SCRAPE_SECONDS

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -137,11 +137,11 @@ class _Thread:
         }
 
     def exists(self) -> bool:
-        return self._state().created_at is not None
+        return self._state.created_at is not None
 
     def recover(self) -> None:
         """Carry on where a crash, or a person's word, left the thread between its nodes."""
-        state = self._state()
+        state = self._state
         fresh = Run.objects.values("in_invocation", "may_continue").get(pk=self._run.pk)
         if not state.tasks or not (fresh["in_invocation"] or fresh["may_continue"]):
             return
@@ -158,22 +158,20 @@ class _Thread:
 
     def settle_down(self) -> Position:
         """Go on until the thread waits for people or has ended."""
-        state = self._state()
-        if state.created_at is None:
+        if self._state.created_at is None:
             self._invoke(self._run.input)
         else:
             self.recover()
         for _ in range(_ROUNDS):
-            state = self._state()
-            unattended = self._unattended(state.interrupts)
+            unattended = self._unattended(self._state.interrupts)
             if not unattended:
-                return self._position(state)
+                return self._position(self._state)
             self._invoke(Command(resume=unattended))
         raise Stopped(f"The graph asked {_ROUNDS} times in one turn for what needs no human.")
 
     def answer(self, request: Snapshot) -> str:
         """Give the verdict to the interrupt it belongs to; why not, or nothing."""
-        pending = {item.id: item for item in self._state().interrupts}
+        pending = {item.id: item for item in self._state.interrupts}
         item = pending.get(request.interrupt_id)
         # LangGraph may list an interrupt that a crash left behind after it had been answered.
         if self._was_used(request.id):
@@ -214,6 +212,7 @@ class _Thread:
             if answered is not None:
                 outbox.note_resumed(answered)
                 trail.tell(log, "Run resumed", status=answered.status)
+        vars(self).pop("_state", None)
         try:
             self._graph.invoke(value, self._config, durability="sync")
         except _DATABASE_ERRORS:
@@ -238,7 +237,9 @@ class _Thread:
     def _left(self) -> None:
         Run.objects.filter(pk=self._run.pk).update(in_invocation=False)
 
+    @cached_property
     def _state(self) -> StateSnapshot:
+        """Where the thread stands, which nobody else can change; `_invoke` forgets it."""
         state: StateSnapshot = self._graph.get_state(self._config)
         return state
 

@@ -29,19 +29,30 @@ class Fact:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+def begin(fact: Fact) -> None:
+    """Write the first entry of a stream; the unique number refuses a second first one."""
+    _write([fact], {})
+
+
 def append(facts: Iterable[Fact]) -> None:
     """Append facts in order, numbered within their streams.
 
     The caller holds a lock on whatever owns each stream; the unique number backs that up.
     """
     facts = list(facts)
-    streams = {fact.stream for fact in facts}
-    heads = {
-        entry.stream: (entry.number, entry.digest)
-        for entry in AuditEntry.objects.filter(stream__in=streams)
-        .order_by("stream", "-number")
-        .distinct("stream")
-    }
+    last = AuditEntry.objects.filter(stream__in={fact.stream for fact in facts})
+    last = last.order_by("stream", "-number").distinct("stream")
+    _write(
+        facts,
+        {
+            stream: (number, end)
+            for stream, number, end in last.values_list("stream", "number", "digest")
+        },
+    )
+
+
+def _write(facts: Iterable[Fact], heads: dict[UUID, tuple[int, str]]) -> None:
+    """Chain facts to the number and digest of the last entry of each stream."""
     entries = []
     for fact in facts:
         number, previous = heads.get(fact.stream, (0, ""))

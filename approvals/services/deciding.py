@@ -213,12 +213,16 @@ def _count(
 ) -> Ballot:
     policy = row.frozen_policy
     changed = outcome.changed or _says_more(row, actor, comment)
+    facts = []
     if changed:
         vote = {"choice": choice, "comment": comment, "via": actor.via, "cast_at": now}
-        Vote.objects.update_or_create(
-            request=row,
-            user_id=cast("int", actor.user_id),
-            defaults={**vote, "seconds_to_vote": _seconds(shown_at, now)},
+        vote["seconds_to_vote"] = _seconds(shown_at, now)
+        # One statement, where looking first would take three and two savepoints.
+        Vote.objects.bulk_create(
+            [Vote(request=row, user_id=cast("int", actor.user_id), **vote)],
+            update_conflicts=True,
+            unique_fields=["request", "user"],
+            update_fields=list(vote),
         )
         data = {
             "choice": choice,
@@ -227,7 +231,7 @@ def _count(
             "quorum": policy.quorum,
             **detail,
         }
-        audit.append([Fact(row.pk, EventName.VOTE_CAST, actor, now, data)])
+        facts.append(Fact(row.pk, EventName.VOTE_CAST, actor, now, data))
         trail.tell(
             *(log, "Vote cast"),
             choice=choice,
@@ -235,10 +239,11 @@ def _count(
             approvals=outcome.approvals,
             quorum=policy.quorum,
         )
-        if outcome.status is Status.PENDING:
-            outbox.owe([row.pk], EventName.VOTE_CAST)
     if outcome.status is not Status.PENDING:
-        _resolve([row], outcome.status, actor, now, comment)
+        _resolve([row], outcome.status, actor, now, comment, after=facts)
+    elif facts:
+        audit.append(facts)
+        outbox.owe([row.pk], EventName.VOTE_CAST)
     return Ballot(
         row.pk, row.workflow_id, outcome.status, outcome.approvals, policy.quorum, changed
     )
@@ -297,9 +302,18 @@ def _expire(rows: Sequence[ApprovalRequest], now: datetime) -> None:
 
 
 def _resolve(
-    rows: Sequence[ApprovalRequest], status: Status, actor: Actor, now: datetime, reason: str
+    rows: Sequence[ApprovalRequest],
+    status: Status,
+    actor: Actor,
+    now: datetime,
+    reason: str,
+    *,
+    after: Sequence[Fact] = (),
 ) -> None:
-    """End locked pending requests: the only place where a status changes."""
+    """End locked pending requests: the only place where a status changes.
+
+    `after` is what led to it, and is written into the log before it.
+    """
     ids = [row.pk for row in rows]
     changed = ApprovalRequest.objects.filter(pk__in=ids, status=Status.PENDING).update(
         status=status, decided_at=now, decided_by=actor.name, decision_reason=reason
@@ -310,7 +324,8 @@ def _resolve(
         row.status, row.decided_at, row.decided_by = status, now, actor.name
         row.decision_reason = reason
     event = _EVENT[status]
-    audit.append([Fact(row.pk, event, actor, now, {"reason": reason}) for row in rows])
+    ends = [Fact(row.pk, event, actor, now, {"reason": reason}) for row in rows]
+    audit.append([*after, *ends])
     for row in rows:
         _tell(row, actor)
     outbox.owe(ids, event)

@@ -233,7 +233,7 @@ def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
         "eligible": row.eligible,
         "requested_by": row.requested_by,
     }
-    audit.append([Fact(row.pk, EventName.OPENED, actor, now, data)])
+    audit.begin(Fact(row.pk, EventName.OPENED, actor, now, data))
     outbox.open_deliveries(row)
     trail.tell(log, "Request opened", risk_level=row.risk_level, quorum=frozen.quorum)
 

@@ -98,14 +98,17 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 # Whoever hangs in a transaction, or lost its machine, keeps locks from everybody else: the database
 # ends it, and only afterwards those who wait give up, since by then somebody else has the lock.
 _IN_TIME = {"idle_in_transaction_session_timeout": "60s", "lock_timeout": "90s"}
+# What lists read is in memory, or on a disk without a head to move. With PostgreSQL's own 4 it
+# reads and sorts everything that waits, although an index holds the page in order.
+_PLANS = {"random_page_cost": "1.1"}
 
 
 def _database(url: str) -> dict[str, object]:
     parts = conninfo_to_dict(url)
     # Of a pool's few connections none may be taken away from everybody by a statement without end.
-    in_time = {**_IN_TIME, **({"statement_timeout": "30s"} if DATABASE_POOL else {})}
+    asked_for = {**_PLANS, **_IN_TIME, **({"statement_timeout": "30s"} if DATABASE_POOL else {})}
     # What the address itself asks for comes last, and so counts.
-    asked = [*(f"-c {name}={value}" for name, value in in_time.items()), parts.pop("options", "")]
+    asked = [*(f"-c {name}={value}" for name, value in asked_for.items()), parts.pop("options", "")]
     return {
         "ENGINE": "django_prometheus.db.backends.postgresql",
         "NAME": parts.pop("dbname", ""),

@@ -16,6 +16,13 @@ from approvals.core.risk import Match, Risk
 from approvals.models.owed import ClockTimestamp
 
 
+def _by_severity() -> Case:
+    return Case(
+        *(When(risk_level=risk, then=Value(risk.urgency)) for risk in Risk),
+        output_field=models.SmallIntegerField(),
+    )
+
+
 class ApprovalRequest(models.Model):
     """One operation that waits, or waited, for people's decision.
 
@@ -126,6 +133,13 @@ class ApprovalRequest(models.Model):
                 condition=Q(status=Status.PENDING),
                 name="idx_pending_expiry",
             ),
+            models.Index(
+                _by_severity(),
+                "expires_at",
+                "id",
+                condition=Q(status=Status.PENDING),
+                name="idx_pending_urgent",
+            ),
             # What else lists are filtered by: those of agents and environments newest first, those
             # of the history by the end. A rare value would be looked for through the whole table.
             models.Index(fields=["agent_name", "-created_at", "-id"], name="idx_agent"),
@@ -231,10 +245,7 @@ class ApprovalRequest(models.Model):
     @staticmethod
     def by_severity() -> Case:
         """Orders by harm: 0 for critical to 3 for low."""
-        return Case(
-            *(When(risk_level=risk, then=Value(risk.urgency)) for risk in Risk),
-            output_field=models.SmallIntegerField(),
-        )
+        return _by_severity()
 
 
 class Vote(models.Model):

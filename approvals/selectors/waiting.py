@@ -1,13 +1,22 @@
 """What waits, as one person sees it: first what needs them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
 from uuid import UUID
 
-from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+    prefetch_related_objects,
+)
 
 from approvals.core import lifecycle
 from approvals.core.lifecycle import Actor, Choice, Refused, Status
@@ -56,59 +65,102 @@ class Counts:
     others: int
 
 
-def waiting_for(
-    actor: Actor,
-    filters: Filters,
-    now: datetime,
-    *,
-    sort: Sort = Sort.URGENT,
-    cursor: str = "",
-    limit: int = PAGE_SIZE,
-) -> WaitingPage:
-    """What waits as the actor sees it at that time: first what needs them, each in that order.
+@dataclass(frozen=True)
+class Desk:
+    """What waits, as one person sees it at one moment; what is asked twice is looked up once."""
 
-    Raises InvalidInput for an unknown filter, or a cursor of another order.
-    """
-    # The task says what is asked for; what else is large is shown on the request's page alone.
-    rows = _ranked(actor, filtered(_pending(filters), now), sort).defer("action", "matches")
-    if cursor:
-        rows = rows.filter(_after(_read(cursor, sort), sort))
-    found = list(rows.prefetch_related("votes").order_by(*_columns(sort))[: limit + 1])
-    more = len(found) > limit
-    items = [_seen_by(row, actor, now) for row in found[:limit]]
-    last = found[limit - 1] if more else None
-    return WaitingPage(items, _written(_Place.of(last, last.rank, sort), sort) if last else "")
+    actor: Actor
+    now: datetime
 
+    def page(
+        self,
+        filters: Filters,
+        *,
+        sort: Sort = Sort.URGENT,
+        cursor: str = "",
+        limit: int = PAGE_SIZE,
+    ) -> WaitingPage:
+        """What waits and fits: first what needs the actor, then what does not, each in that order.
 
-def next_waiting(
-    actor: Actor,
-    filters: Filters,
-    row: ApprovalRequest,
-    now: datetime,
-    *,
-    sort: Sort = Sort.URGENT,
-) -> ApprovalRequest | None:
-    """The request that needs the actor, other than this one, in the order of their queue.
+        Raises InvalidInput for an unknown filter, or a cursor of another order.
+        """
+        place = _read(cursor, sort) if cursor else _TOP
+        # The task says what is asked for; what else is large is on the request's own page alone.
+        rows = self._waiting(filters).defer("action", "matches")
+        parts = [(0, rows.filter(self._needs)), (_LEVELS, rows.filter(~self._is_needed))]
+        found: list[tuple[int, ApprovalRequest]] = []
+        # Each along its index, which ends where the page is full.
+        for first, part in parts:
+            left = limit + 1 - len(found)
+            if left and place.rank < first + _LEVELS:
+                below = _below(part, place.within(first), sort)
+                found += [(first, row) for row in _ordered(below, sort)[:left]]
+        prefetch_related_objects([row for _, row in found], "votes")
+        items = [self._seen(row, needs_me=first == 0) for first, row in found[:limit]]
+        if len(found) <= limit:
+            return WaitingPage(items, "")
+        first, last = found[limit - 1]
+        return WaitingPage(items, _written(_Place.of(last, first, sort), sort))
 
-    From one that is still pending it is the next one below, around the end to the top; from one
-    that is decided it is the top.
-    """
-    # Only what needs the actor, so that it is worked out once for each row, and no rank tells more.
-    mine = filtered(_pending(filters), now).filter(_needs(actor)).exclude(pk=row.pk)
-    rows = mine.annotate(rank=_urgency(sort))
-    below: Sequence[Case] = ()
-    if row.status == Status.PENDING:
-        rank = Risk(row.risk_level).urgency if sort is Sort.URGENT else 0
-        below = [Case(When(_after(_Place.of(row, rank, sort), sort), then=0), default=1)]
-    found: ApprovalRequest | None = rows.order_by(*below, *_columns(sort)).first()
-    return found
+    def next_after(
+        self, row: ApprovalRequest, filters: Filters, *, sort: Sort = Sort.URGENT
+    ) -> ApprovalRequest | None:
+        """The request that needs the actor, other than this one, in the order of their queue.
 
+        From one that is still pending it is the next one below, around the end to the top; from
+        one that is decided it is the top.
+        """
+        mine = self._waiting(filters).filter(self._needs).exclude(pk=row.pk)
+        found = None
+        if row.status == Status.PENDING:
+            found = _ordered(_below(mine, _Place.of(row, 0, sort), sort), sort).first()
+        return found or _ordered(mine, sort).first()
 
-def count_waiting(actor: Actor, filters: Filters, now: datetime) -> Counts:
-    """Exactly how many requests that fit wait for the actor, and for others."""
-    rows = filtered(_pending(filters), now)
-    found = rows.aggregate(every=Count("pk"), mine=Count("pk", filter=_needs(actor)))
-    return Counts(found["mine"], found["every"] - found["mine"])
+    def count(self, filters: Filters) -> Counts:
+        """Exactly how many requests that fit wait for the actor, and for others."""
+        mine = Count("pk", filter=self._needs)
+        found = self._waiting(filters).aggregate(every=Count("pk"), mine=mine)
+        return Counts(found["mine"], found["every"] - found["mine"])
+
+    def _waiting(self, filters: Filters) -> QuerySet[ApprovalRequest]:
+        return filtered({**filters, "status": Status.PENDING}, self.now)
+
+    @cached_property
+    def _needs(self) -> Q:
+        """Which pending requests need the actor: `lifecycle.refusal` over a table."""
+        actor = self.actor
+        if not actor.active or actor.user_id is None:
+            return Q(pk=None)
+        asked = Q(opened_by_id=actor.user_id, opened_by_id__isnull=False) | Q(
+            asker__in=[lifecycle.folded(alias) for alias in actor.aliases]
+        )
+        may = Q(policy__groups__has_any_keys=sorted(actor.groups)) & (
+            Q(policy__requester_may_decide=True) | ~asked
+        )
+        return may & ~Q(pk__in=self._voted(actor.user_id))
+
+    @property
+    def _is_needed(self) -> Q:
+        """`_needs`, false and not unknown where a policy says nothing."""
+        return Q(Case(When(self._needs, then=True), default=False))
+
+    def _voted(self, user_id: int) -> Sequence[UUID]:
+        """What waits although this user voted: little, where all their votes are much.
+
+        None of them can be older than the oldest request that waits.
+        """
+        pending = ApprovalRequest.objects.filter(status=Status.PENDING)
+        oldest = pending.order_by("created_at").values("created_at")[:1]
+        votes = Vote.objects.filter(user_id=user_id, cast_at__gte=Subquery(oldest))
+        waiting = votes.filter(request__status=Status.PENDING)
+        return list(waiting.values_list("request_id", flat=True))
+
+    def _seen(self, row: ApprovalRequest, *, needs_me: bool) -> Waiting:
+        standing = row.standing()
+        voted = None if self.actor.user_id is None else standing.votes.get(self.actor.user_id)
+        approvals = sum(1 for choice in standing.votes.values() if choice is Choice.APPROVE)
+        refused = lifecycle.refusal(standing, self.actor, self.now)
+        return Waiting(row, approvals, needs_me, refused, voted)
 
 
 # Which column orders, and whether the latest comes first.
@@ -121,62 +173,40 @@ _ORDERS: Mapping[Sort, tuple[str, bool]] = {
 _LEVELS = len(Risk)
 
 
-def _pending(filters: Filters) -> Filters:
-    return {**filters, "status": Status.PENDING}
-
-
-def _needs(actor: Actor) -> Q:
-    """Which pending requests need the actor: `lifecycle.refusal` over a table."""
-    if not actor.active or actor.user_id is None:
-        return Q(pk=None)
-    voted = Exists(Vote.objects.filter(request=OuterRef("pk"), user_id=actor.user_id))
-    asked = Q(opened_by_id=actor.user_id, opened_by_id__isnull=False) | Q(
-        asker__in=[lifecycle.folded(alias) for alias in actor.aliases]
-    )
-    may = Q(policy__groups__has_any_keys=sorted(actor.groups)) & (
-        Q(policy__requester_may_decide=True) | ~asked
-    )
-    # The votes come last: to look for one costs more than all the rest.
-    return may & ~Q(voted)
-
-
-def _ranked(actor: Actor, rows: QuerySet[Any], sort: Sort) -> QuerySet[Any]:
-    """The rank of what is mine is 0 to 3, of what is others' 4 to 7; without risk 0 or 4."""
-    rows = rows.annotate(needs_me=Case(When(_needs(actor), then=True), default=False))
-    whose = Case(When(needs_me=True, then=0), default=_LEVELS)
-    ranked: QuerySet[Any] = rows.annotate(rank=whose + _urgency(sort))
-    return ranked
-
-
-def _urgency(sort: Sort) -> Case | Value:
+def _level(sort: Sort) -> Case | Value:
     return ApprovalRequest.by_severity() if sort is Sort.URGENT else Value(0)
 
 
-def _columns(sort: Sort) -> Sequence[str]:
+def _ordered(rows: QuerySet[ApprovalRequest], sort: Sort) -> QuerySet[ApprovalRequest]:
     column, descending = _ORDERS[sort]
     sign = "-" if descending else ""
-    return ("rank", f"{sign}{column}", f"{sign}pk")
-
-
-def _seen_by(row: Any, actor: Actor, now: datetime) -> Waiting:
-    standing = row.standing()
-    voted = None if actor.user_id is None else standing.votes.get(actor.user_id)
-    approvals = sum(1 for choice in standing.votes.values() if choice is Choice.APPROVE)
-    refused = lifecycle.refusal(standing, actor, now)
-    return Waiting(row, approvals, row.needs_me, refused, voted)
+    level = [ApprovalRequest.by_severity()] if sort is Sort.URGENT else []
+    return rows.order_by(*level, f"{sign}{column}", f"{sign}pk")
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a request stands in an order: `at` is the time that the order goes by."""
+    """Where a request stands in an order: `at` is the time that the order goes by.
+
+    The rank of what is mine is 0 to 3, of what is others' 4 to 7; without risk 0 or 4.
+    """
 
     rank: int
     at: datetime
     pk: UUID
 
     @classmethod
-    def of(cls, row: ApprovalRequest, rank: int, sort: Sort) -> "_Place":
-        return cls(rank, getattr(row, _ORDERS[sort][0]), row.pk)
+    def of(cls, row: ApprovalRequest, first: int, sort: Sort) -> "_Place":
+        level = Risk(row.risk_level).urgency if sort is Sort.URGENT else 0
+        return cls(first + level, getattr(row, _ORDERS[sort][0]), row.pk)
+
+    def within(self, first: int) -> "_Place":
+        """The place among those whose rank begins there; above all of them where it is higher."""
+        return replace(self, rank=self.rank - first)
+
+
+# Above everything.
+_TOP = _Place(-1, datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 def _written(place: _Place, sort: Sort) -> str:
@@ -195,11 +225,16 @@ def _read(cursor: str, sort: Sort) -> _Place:
         raise InvalidInput("cursor", NOT_OURS) from error
 
 
-def _after(place: _Place, sort: Sort) -> Q:
+def _below(rows: QuerySet[ApprovalRequest], place: _Place, sort: Sort) -> QuerySet[ApprovalRequest]:
+    """Those that come after a place; each condition says the same of the index's next column."""
+    if place.rank < 0:
+        return rows
     column, descending = _ORDERS[sort]
     way = "lt" if descending else "gt"
-    return (
-        Q(rank__gt=place.rank)
-        | Q(rank=place.rank, **{f"{column}__{way}": place.at})
-        | Q(rank=place.rank, **{column: place.at, f"pk__{way}": place.pk})
+    return rows.alias(level=_level(sort)).filter(
+        # The first part alone says where in the index to begin.
+        Q(level__gte=place.rank),
+        Q(level__gt=place.rank)
+        | Q(**{f"{column}__{way}": place.at})
+        | Q(**{column: place.at, f"pk__{way}": place.pk}),
     )

@@ -103,19 +103,18 @@ def _lists(
     chosen, cursor = filters.chosen(), request.GET.get("cursor", "")
     status = chosen.get("status")
     shows_waiting = status in {None, Status.PENDING}
+    desk = waiting.Desk(actor, now)
     page = waiting.WaitingPage([], "")
     counts = waiting.Counts(0, 0)
     if shows_waiting:
-        page = waiting.waiting_for(
-            actor, chosen, now, sort=filters.order(), cursor=cursor, limit=WAITING_SHOWN
-        )
-        counts = waiting.count_waiting(actor, chosen, now)
+        page = desk.page(chosen, sort=filters.order(), cursor=cursor, limit=WAITING_SHOWN)
+        counts = desk.count(chosen)
     shows_decided = status != Status.PENDING and not cursor
     room = min(DECIDED_SHOWN, ROWS - len(page.items))
     # One more than is shown tells whether there are more.
     decided = requests.list_decided(chosen, now, room + 1) if shows_decided else []
     # What the tab tells is true whatever is filtered.
-    in_all = waiting.count_waiting(actor, {}, now) if chosen else counts
+    in_all = desk.count({}) if chosen else counts
     address = request.GET.copy()
     address.pop("cursor", None)
     first = address.urlencode()

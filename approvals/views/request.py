@@ -20,7 +20,7 @@ from approvals.core.roles import Ability
 from approvals.errors import DeliveryNotFound, RequestNotFound
 from approvals.forms import ApproveForm, CancelForm, RejectForm, RetryForm
 from approvals.selectors import request as requests
-from approvals.selectors.waiting import next_waiting
+from approvals.selectors.waiting import Desk
 from approvals.timeline import Timeline
 from approvals.views import shown
 from approvals.views.access import PageRequest, actor_of, is_live, signed_in
@@ -125,7 +125,9 @@ def _page(
     row, queue = _found(request_id), kept_filters(request)
     context = _context(row, actor, answer.bound)
     context["queue_filtered"] = bool(queue.chosen())
-    context["next"] = next_waiting(actor, queue.chosen(), row, context["now"], sort=queue.order())
+    context["next"] = Desk(actor, context["now"]).next_after(
+        row, queue.chosen(), sort=queue.order()
+    )
     shown_at = _first_shown(request, request_id, actor) or context["now"]
     context["shown"] = shown.mark(request_id, actor, shown_at)
     answer = answer.where_asked(_asked(context))

@@ -6,13 +6,16 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from psycopg.types.json import Jsonb
 
 from approvals import outbox, services
 from approvals.core import lifecycle
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest
-from approvals.selectors.waiting import Counts, Sort, Waiting, count_waiting, waiting_for
+from approvals.selectors.waiting import Counts, Desk, Sort, Waiting
+from tests.approvals.history import fill
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
@@ -21,6 +24,7 @@ from tests.approvals.scenes import (
     opened,
     pass_deadline,
     person,
+    row,
     unguarded,
 )
 
@@ -32,7 +36,7 @@ def walked(actor: Actor, sort: Sort = Sort.URGENT, limit: int = 2) -> list[Waiti
     items: list[Waiting] = []
     cursor = ""
     for _ in range(50):
-        page = waiting_for(actor, {}, outbox.clock(), sort=sort, cursor=cursor, limit=limit)
+        page = Desk(actor, outbox.clock()).page({}, sort=sort, cursor=cursor, limit=limit)
         items += page.items
         if not (cursor := page.next_cursor):
             return items
@@ -81,7 +85,7 @@ def test_what_needs_somebody_is_exactly_what_the_core_would_let_them_decide() ->
         assert {item.row.pk for item in items if item.needs_me} == expected, actor.name
         assert len(items) == len(set(ids(items))) == 21
         counts = Counts(len(expected), 21 - len(expected))
-        assert count_waiting(actor, {}, outbox.clock()) == counts
+        assert Desk(actor, outbox.clock()).count({}) == counts
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_nobody_who_is_switched_off_or_unknown_is_needed() -> None:
         Actor("maria", Via.WEB, user_id=maria.user_id, groups=maria.groups, active=False),
         Actor("stranger", Via.LINEAR_MOVE, groups=maria.groups),
     ):
-        assert count_waiting(actor, {}, outbox.clock()) == Counts(0, 1)
+        assert Desk(actor, outbox.clock()).count({}) == Counts(0, 1)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 50])
@@ -160,16 +164,16 @@ def test_pages_go_on_where_the_last_one_ended_in_every_order(sort: Sort, limit: 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "b2xkZXN0IDAgMjAyNi0wMS0wMSB4"])
 def test_a_cursor_that_was_not_given_out_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidInput):
-        waiting_for(manager("maria"), {}, outbox.clock(), cursor=cursor)
+        Desk(manager("maria"), outbox.clock()).page({}, cursor=cursor)
 
 
 def test_a_cursor_of_another_order_is_refused() -> None:
     maria = manager("maria")
     for _ in range(2):
         opened(DEPLOY)
-    page = waiting_for(maria, {}, outbox.clock(), limit=1)
+    page = Desk(maria, outbox.clock()).page({}, limit=1)
     with pytest.raises(InvalidInput):
-        waiting_for(maria, {}, outbox.clock(), sort=Sort.NEWEST, cursor=page.next_cursor)
+        Desk(maria, outbox.clock()).page({}, sort=Sort.NEWEST, cursor=page.next_cursor)
 
 
 def test_filters_narrow_what_waits_and_what_is_counted() -> None:
@@ -183,6 +187,35 @@ def test_filters_narrow_what_waits_and_what_is_counted() -> None:
         ({"text": "prod depl"}, {deploy}),
         ({"risk_level": "critical", "text": "staging"}, set()),
     ):
-        assert set(ids(list(waiting_for(maria, filters, now).items))) == found, filters
-        counts = count_waiting(maria, filters, now)
+        assert set(ids(list(Desk(maria, now).page(filters).items))) == found, filters
+        counts = Desk(maria, now).count(filters)
         assert counts.mine + counts.others == len(found)
+
+
+def test_a_page_reads_no_more_of_what_waits_than_it_shows() -> None:
+    fill(3_000, statuses=("pending",))
+    maria = manager("maria")
+    hers, others = (row(opened(task)).policy for task in (DEPLOY, MIGRATE))
+    others["groups"] = ["developers"]
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET expires_at = expires_at + interval '3000 days',"
+        " policy = CASE WHEN risk_level = 'low' THEN %s ELSE %s END",
+        [Jsonb(others), Jsonb(hers)],
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE approval_requests")
+    desk = Desk(maria, outbox.clock())
+    top = ApprovalRequest.objects.filter(risk_level="critical").order_by("expires_at")[0]
+    for read in (lambda: desk.page({}), lambda: desk.next_after(top, {})):
+        with CaptureQueriesContext(connection) as captured:
+            read()
+        asked = [query["sql"] for query in captured if "ORDER BY CASE" in query["sql"]]
+        assert len(asked) == 1
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked[0]}")
+            ((plan,),) = cursor.fetchall()
+        (reading,) = plan[0]["Plan"]["Plans"]
+        assert reading["Index Name"] == "idx_pending_urgent"
+        assert reading["Actual Rows"] + reading.get("Rows Removed by Filter", 0) < 100

@@ -298,7 +298,7 @@ def test_fifty_rows_are_a_small_page_of_few_queries() -> None:
     assert len(page.find("input", name="request")) == 40
     assert len(page.find("a", **{"class": "row-link"})) == 50
     assert len(answer.content) < 100_000
-    assert len(queries) == 12
+    assert len(queries) == 14
 
 
 @pytest.mark.parametrize("rows", [1, 30])
@@ -314,5 +314,6 @@ def test_the_queue_costs_the_same_queries_however_many_rows(rows: int) -> None:
     with CaptureQueriesContext(connection) as queries:
         assert client.get("/").status_code == 200
     # Session, account, groups; within a bound on time, which takes three with the clock: what is
-    # waiting, their votes, counts, what was decided; what filters offer.
-    assert len(queries) == 11
+    # waiting although I voted, what is mine, what is others', their votes, counts, what was
+    # decided; what filters offer.
+    assert len(queries) == 13

@@ -231,5 +231,5 @@ def test_a_page_costs_the_same_queries_however_much_happened(many: int) -> None:
     with CaptureQueriesContext(connection) as queries:
         assert client.get(f"/approvals/{request_id}/").status_code == 200
     # Session, account, groups, request, votes with voters, clock, both logs, refusals, deliveries,
-    # the next request, the run and what it asked.
-    assert len(queries) == 11
+    # the next request and what I voted on, the run and what it asked.
+    assert len(queries) == 12

@@ -81,6 +81,8 @@ class Site:
             made["HITL_OPERATIONS_URL"] = (
                 self.given.get("HITL_OPERATIONS_URL") or f"{sandbox}/hooks"
             )
+            networks = self.given.get("HITL_PRIVATE_NETWORKS", "").strip()
+            made["HITL_PRIVATE_NETWORKS"] = ",".join(filter(None, [networks, f"{HOST}/32"]))
         return made
 
     def _secret(self, name: str) -> str:

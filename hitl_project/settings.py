@@ -86,13 +86,16 @@ def _metrics_tokens(tokens: list[str]) -> list[str]:
     return tokens
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(text)
-    except ValueError as error:
-        raise ImproperlyConfigured(
-            f"HITL_METRICS_NETWORKS must hold networks such as 10.0.0.0/8, not {text!r}: {error}."
-        ) from error
+def _networks(name: str) -> list[IPv4Network | IPv6Network]:
+    networks = []
+    for text in _given(name):
+        try:
+            networks.append(ip_network(text))
+        except ValueError as error:
+            raise ImproperlyConfigured(
+                f"{name} must hold networks such as 10.0.0.0/8, not {text!r}: {error}."
+            ) from error
+    return networks
 
 
 # Whoever hangs in a transaction, or lost its machine, keeps locks from everybody else: the database
@@ -164,6 +167,8 @@ GITHUB_API_VERSION = os.environ.get("GITHUB_API_VERSION") or "2026-03-10"
 # Where a pull request's page may be: people follow that link, so an agent cannot choose its host.
 PULL_REQUEST_HOSTS = {"github.com", urlsplit(GITHUB_API_URL).netloc.removeprefix("api.")}
 GITHUB_REPOSITORIES = _names("HITL_GITHUB_REPOSITORIES")
+# Where Linear, GitHub, operations and a proxy may be, beside the public Internet.
+HITL_PRIVATE_NETWORKS = _networks("HITL_PRIVATE_NETWORKS")
 
 # Dotted paths, so that `approvals` knows no channel and `agents` no executor by import.
 HITL_CHANNELS = [
@@ -188,7 +193,7 @@ HITL_PURGES = [
 
 # Who may read /metrics: whoever has a token or comes from a network; with neither set, everybody.
 HITL_METRICS_TOKENS = _metrics_tokens(_given("HITL_METRICS_TOKEN"))
-HITL_METRICS_NETWORKS = [_network(text) for text in _given("HITL_METRICS_NETWORKS")]
+HITL_METRICS_NETWORKS = _networks("HITL_METRICS_NETWORKS")
 
 # The other standard OTEL_ variables count too; the SDK reads them by itself.
 OTEL_EXPORTER_OTLP_ENDPOINT = _collector(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip())

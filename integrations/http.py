@@ -13,6 +13,7 @@ import httpx
 
 from approvals import outbox, trail
 from approvals.core.events import ChannelError
+from integrations.addresses import guarded
 from integrations.metrics import Outcome, note_call
 
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
@@ -35,13 +36,16 @@ def open_client(
 ) -> httpx.Client:
     """A client that follows no redirect, so that no credential reaches another host.
 
-    It may be shared by threads but not by processes: open it after a fork.
+    It connects to permitted addresses only, and raises RefusedAddress for others. It may be shared
+    by threads but not by processes: open it after a fork.
     """
-    return httpx.Client(
-        base_url=base_url,
-        headers={"User-Agent": USER_AGENT, **(headers or {})},
-        timeout=timeout,
-        follow_redirects=False,
+    return guarded(
+        httpx.Client(
+            base_url=base_url,
+            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            timeout=timeout,
+            follow_redirects=False,
+        )
     )
 
 
@@ -68,9 +72,9 @@ def send(
 
     `party` names the other side in errors, `operation` what is asked of it in metrics, and `judge`
     says how to count an answer. Raises Unreachable where nothing was sent and ReplyLost where the
-    outcome is unknown; both are transient ChannelErrors. An address that cannot be used at all is
-    a permanent ChannelError. Raises LeaseLost, and sends nothing, where another worker has taken
-    over the delivery that this is for.
+    outcome is unknown; both are transient ChannelErrors. An address that cannot be used at all, or
+    is not permitted (RefusedAddress), is a permanent ChannelError. Raises LeaseLost, and sends
+    nothing, where another worker has taken over the delivery that this is for.
     """
     outbox.keep_lease()
     started = time.perf_counter()

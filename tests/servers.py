@@ -39,4 +39,6 @@ os.environ.update(
     REDIS_URL=redis.url,
     HITL_DATA_DIR=str(DATA_DIR),
     HITL_LOG_FORMAT="text",
+    # The sandbox is there.
+    HITL_PRIVATE_NETWORKS="127.0.0.1/32",
 )

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import httpx
 
+from integrations.addresses import guarded
 from integrations.http import USER_AGENT
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class _Transport(httpx.BaseTransport):
         self._deadline = deadline
         self._loop = asyncio.new_event_loop()
         # A client rather than a bare transport: it knows the proxies of the environment.
-        self._client = httpx.AsyncClient(timeout=None)  # noqa: S113 - the deadline bounds it
+        self._client = guarded(httpx.AsyncClient(timeout=None))  # noqa: S113 - the deadline bounds it
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         sent = False

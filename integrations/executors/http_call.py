@@ -10,6 +10,7 @@ import httpx
 
 from agents.actions import ActionResult, OutcomeUnknown
 from agents.operation_config import base_url
+from integrations.addresses import RefusedAddress
 from integrations.executors.deadline import open_client_until
 from integrations.executors.output import OUTPUT_BYTES, harmless
 
@@ -19,12 +20,16 @@ _CONNECT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What came of one attempt: an answer, or why there is none and whether it was begun."""
+    """What came of one attempt: an answer, or why there is none and whether it was begun.
+
+    `refused` where another one would come to the same.
+    """
 
     sentence: str
     status: int = 0
     output: str = ""
     begun: bool = True
+    refused: bool = False
 
 
 def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
@@ -45,7 +50,7 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
             if attempt.status and attempt.status < 500:
                 return _answered(attempt)
             uncertain = uncertain or attempt.begun
-            if attempt.begun and not action["idempotent"]:
+            if attempt.refused or (attempt.begun and not action["idempotent"]):
                 break
             if pause is None or time.monotonic() + pause >= deadline:
                 break
@@ -78,6 +83,8 @@ def _post(client: httpx.Client, action: Mapping[str, Any], deadline: float) -> _
         with client.stream("POST", action["url"], json=action["body"], timeout=timeout) as response:
             output = _body(response)
             return _Attempt(f"was answered {response.status_code}", response.status_code, output)
+    except RefusedAddress as error:
+        return _Attempt(f"could not be made ({str(error)[:-1]})", begun=False, refused=True)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
         return _Attempt(f"could not be made ({error or type(error).__name__})", begun=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -134,6 +134,7 @@ class Stack:
             "GITHUB_TOKEN": GITHUB_TOKEN,
             "HITL_GITHUB_REPOSITORIES": REPOSITORY,
             "HITL_OPERATIONS_URL": self.sandbox.hooks_url,
+            "HITL_PRIVATE_NETWORKS": "127.0.0.1/32",
         }
 
     # Processes

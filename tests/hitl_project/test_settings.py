@@ -60,6 +60,12 @@ def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, co
         ({"LINEAR_WEBHOOK_SECRET": "a,b,c"}, "at most two secrets"),
         ({"HITL_PUBLIC_URL": "approvals.example.com"}, "must be an http(s) address"),
         ({"HITL_BEHIND_TLS_PROXY": "yes"}, "HITL_BEHIND_TLS_PROXY must be 0 or 1"),
+        (
+            {"HITL_PRIVATE_NETWORKS": "10.0.0.0/8,intranet"},
+            "HITL_PRIVATE_NETWORKS must hold networks",
+        ),
+        ({"HITL_PRIVATE_NETWORKS": "10.0.0.5/8"}, "host bits set"),
+        ({"HITL_PRIVATE_NETWORKS": ","}, "HITL_PRIVATE_NETWORKS is set and names nothing"),
         ({"HITL_CONFIG_DIR": "/nowhere"}, "risk-assessment-rules.yaml: cannot be read"),
     ],
 )

@@ -25,6 +25,7 @@ GATEWAY_SECRETS = frozenset(
         "OTEL_EXPORTER_OTLP_HEADERS",
         "REDIS_URL",
         "SECRET_KEY",
+        "SECRET_KEY_FALLBACK",
     }
 )
 # What a task says beside its arguments, and the only form in which it may enter an action.

@@ -102,6 +102,14 @@ INBOUND_WEBHOOKS = declare(
         each([LINEAR], list(Hearing)),
     )
 )
+PREVIOUS_SECRET = declare(
+    TalliedMetric(
+        "hitl_inbound_webhooks_previous_secret_total",
+        "Signed webhooks whose signature was made with the previous secret, by source.",
+        ("source",),
+        each([LINEAR]),
+    )
+)
 DECISION_TO_RESUME = declare(
     TalliedMetric(
         "hitl_decision_to_resume_seconds",

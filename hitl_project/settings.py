@@ -75,6 +75,22 @@ def _given(name: str) -> list[str]:
     return values
 
 
+def _webhook_secrets(text: str) -> list[str]:
+    """The secrets whose signatures count, the current one first; none where nothing is set."""
+    secrets = [part.strip() for part in text.split(",")] if text.strip() else []
+    if len(secrets) > 2:
+        raise ImproperlyConfigured(
+            "LINEAR_WEBHOOK_SECRET takes at most two secrets, while rotating."
+        )
+    if any(len(secret) < 16 for secret in secrets):
+        # One that is short could be guessed, and an empty one is a slip beside the comma.
+        raise ImproperlyConfigured(
+            "LINEAR_WEBHOOK_SECRET must hold the webhook's signing secret, of 16 characters at"
+            " least, or two of them with one comma in between, the new one first."
+        )
+    return secrets
+
+
 def _metrics_tokens(tokens: list[str]) -> list[str]:
     if len(tokens) > 2:
         raise ImproperlyConfigured("HITL_METRICS_TOKEN takes at most two tokens, while rotating.")
@@ -133,6 +149,8 @@ def _database(url: str) -> dict[str, object]:
 
 
 SECRET_KEY = _required("SECRET_KEY", "a long random text that signs sessions and forms")
+# While the key is rotated: what this one signed counts, too.
+SECRET_KEY_FALLBACKS = list(filter(None, [os.environ.get("SECRET_KEY_FALLBACK", "").strip()]))
 DATABASE_URL = _required(
     "DATABASE_URL", "the PostgreSQL database, postgresql://user:password@host/name"
 )
@@ -153,14 +171,12 @@ HITL_CONFIG_DIR = Path(os.environ.get("HITL_CONFIG_DIR") or BASE_DIR / "config")
 HITL_DATA_DIR = Path(os.environ.get("HITL_DATA_DIR") or BASE_DIR / "var")
 LINEAR_API_KEY = os.environ.get("LINEAR_API_KEY", "").strip()
 LINEAR_API_URL = os.environ.get("LINEAR_API_URL") or "https://api.linear.app/graphql"
-LINEAR_WEBHOOK_SECRETS = _names("LINEAR_WEBHOOK_SECRET")
+LINEAR_WEBHOOK_SECRETS = _webhook_secrets(os.environ.get("LINEAR_WEBHOOK_SECRET", ""))
 if LINEAR_API_KEY and not LINEAR_WEBHOOK_SECRETS:
     raise ImproperlyConfigured(
         "Set LINEAR_WEBHOOK_SECRET: LINEAR_API_KEY is set, and without the webhook's signing"
         " secret no answer from Linear could be trusted."
     )
-if len(LINEAR_WEBHOOK_SECRETS) > 2:
-    raise ImproperlyConfigured("LINEAR_WEBHOOK_SECRET takes at most two secrets, while rotating.")
 GITHUB_TOKEN = os.environ.get("GITHUB_TOKEN", "").strip()
 GITHUB_API_URL = (os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/")
 GITHUB_API_VERSION = os.environ.get("GITHUB_API_VERSION") or "2026-03-10"

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import logging
 from dataclasses import dataclass
+from enum import StrEnum
 from uuid import UUID
 
 from django.conf import settings
@@ -63,27 +64,37 @@ def resume(request: HttpRequest) -> JsonResponse:
     body = _read_body(request)
     if body is None:
         return JsonResponse({"detail": "The body is larger than 5 MB."}, status=413)
-    if not _signed(body, request.headers.get("Linear-Signature", "")):
+    secret = _signed_with(body, request.headers.get("Linear-Signature", ""))
+    if secret is None:
         return JsonResponse({"detail": "The signature is missing or wrong."}, status=401)
     delivery_id = request.headers.get("Linear-Delivery", "")
     try:
         message = read_message(body, linear_config())
     except Unreadable as fault:
         with trail.step("hear_webhook", channel=LINEAR), transaction.atomic():
-            answer = _counted(_ignore(delivery_id, body, str(fault)))
+            answer = _counted(_ignore(delivery_id, body, str(fault)), secret)
         return JsonResponse(answer.to_json())
     # Asked before the transaction: no lock is held while Linear answers.
     gateway = _Identity.read() if message.word and message.person_id else _Identity()
     with trail.step("hear_webhook", channel=LINEAR), transaction.atomic():
-        answer = _counted(_record(delivery_id, body, message, gateway))
+        answer = _counted(_record(delivery_id, body, message, gateway), secret)
     return JsonResponse(answer.to_json())
 
 
-def _counted(answer: Answer) -> Answer:
+class _Secret(StrEnum):
+    """Which of the configured secrets made a signature; there are two while one is rotated."""
+
+    CURRENT = "current"
+    PREVIOUS = "previous"
+
+
+def _counted(answer: Answer, secret: _Secret) -> Answer:
     """The answer, counted; what is not signed is not, since anybody could then write here."""
     tally.count(tally.INBOUND_WEBHOOKS, LINEAR, answer.status)
+    if secret is _Secret.PREVIOUS:
+        tally.count(tally.PREVIOUS_SECRET, LINEAR)
     trail.know(request_id=answer.request_id, workflow_id=answer.workflow_id)
-    trail.tell(log, "Webhook received", outcome=answer.status)
+    trail.tell(log, "Webhook received", outcome=answer.status, secret=secret)
     return answer
 
 
@@ -117,15 +128,20 @@ def _read_body(request: HttpRequest) -> bytes | None:
     return None if len(body) > MAX_BODY_BYTES else body
 
 
-def _signed(body: bytes, signature: str) -> bool:
-    """Whether one of the configured secrets made this signature; never without a secret."""
+def _signed_with(body: bytes, signature: str) -> _Secret | None:
+    """Which configured secret made this signature, if one did; never without a secret.
+
+    Each is looked at, whichever fits: how long that takes tells nothing.
+    """
     given = signature.encode("utf-8", "replace")
-    made = [
-        hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().encode()
-        for secret in settings.LINEAR_WEBHOOK_SECRETS
+    fits = {
+        name: hmac.compare_digest(
+            given, hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().encode()
+        )
+        for name, secret in zip(_Secret, settings.LINEAR_WEBHOOK_SECRETS, strict=False)
         if secret
-    ]
-    return any(hmac.compare_digest(given, expected) for expected in made)
+    }
+    return next((name for name in fits if fits[name]), None)
 
 
 def _ignore(delivery_id: str, body: bytes, reason: str) -> Answer:

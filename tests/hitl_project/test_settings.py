@@ -58,6 +58,9 @@ def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, co
     [
         ({"LINEAR_API_KEY": "lin_api_x"}, "Set LINEAR_WEBHOOK_SECRET"),
         ({"LINEAR_WEBHOOK_SECRET": "a,b,c"}, "at most two secrets"),
+        ({"LINEAR_WEBHOOK_SECRET": f"{'x' * 40},"}, "must hold the webhook's signing secret"),
+        ({"LINEAR_WEBHOOK_SECRET": f",{'x' * 40}"}, "must hold the webhook's signing secret"),
+        ({"LINEAR_WEBHOOK_SECRET": "x" * 15}, "of 16 characters at least"),
         ({"HITL_PUBLIC_URL": "approvals.example.com"}, "must be an http(s) address"),
         ({"HITL_BEHIND_TLS_PROXY": "yes"}, "HITL_BEHIND_TLS_PROXY must be 0 or 1"),
         (

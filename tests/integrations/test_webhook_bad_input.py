@@ -1,10 +1,12 @@
 """What is not Linear's, or not sensible, is refused or made harmless before it reaches a table."""
 
+import logging
+
 import pytest
 from django.test import Client
-from pytest_django import Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from approvals.models import InboundWebhook
+from approvals.models import InboundWebhook, Tally
 from tests.integrations.linear_world import (
     MIGRATE,
     WEBHOOK_SECRET,
@@ -61,6 +63,24 @@ def test_two_secrets_are_accepted_while_rotating(linear: LinearWorld, settings: 
     for secret in settings.LINEAR_WEBHOOK_SECRETS:
         body = dumped(move_event(linear.open()))
         assert post(body, signed(body, secret))[1]["status"] == "resumed"
+
+
+def test_what_the_previous_secret_still_signs_is_counted_and_logged(
+    linear: LinearWorld,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    settings.LINEAR_WEBHOOK_SECRETS = ["the new secret", WEBHOOK_SECRET]
+    caplog.set_level(logging.INFO, "integrations.webhooks")
+    for number, secret in enumerate(["the new secret", WEBHOOK_SECRET, WEBHOOK_SECRET]):
+        body = dumped(move_event(f"unknown-{number}"))
+        with django_capture_on_commit_callbacks(execute=True):
+            assert post(body, signed(body, secret))[0] == 200
+    counted = Tally.objects.filter(metric="hitl_inbound_webhooks_previous_secret_total")
+    assert sum(counted.values_list("count", flat=True)) == 2
+    logged = [vars(line)["facts"]["secret"] for line in caplog.records]
+    assert logged == ["current", "previous", "previous"]
 
 
 def test_a_body_over_five_megabytes_is_refused_unread(linear: LinearWorld) -> None:

@@ -12,6 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from hitl_project.sessions import USED
 from tests.approvals.pages import HTMX
@@ -229,6 +230,23 @@ def test_a_login_without_a_note_of_its_use_is_over() -> None:
     del session[USED]
     session.save()
     assert not may_look(client)
+
+
+def test_a_login_outlives_a_new_secret_key_while_the_old_one_counts(
+    maria: User, settings: Settings
+) -> None:
+    client = Client()
+    client.force_login(maria)
+    old = settings.SECRET_KEY
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a new key " + "n" * 50, [old]
+    assert client.get("/").status_code == 200
+    # From its first use on, the login stands on the new key alone.
+    settings.SECRET_KEY_FALLBACKS = []
+    assert client.get("/").status_code == 200
+    other = Client()
+    other.force_login(maria)
+    settings.SECRET_KEY = "another key " + "a" * 50
+    assert other.get("/").status_code == 302
 
 
 def test_a_login_ends_twelve_hours_after_it_however_much_it_is_used() -> None:

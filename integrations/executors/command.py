@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 
 from agents.actions import ActionResult, OutcomeUnknown
-from integrations.executors.output import Tail
+from integrations.executors.output import Credentials, Tail
 
 GRACE_SECONDS = 3.0
 # How long the guard may take beyond the time limit and the grace before it counts as stuck.
@@ -29,8 +29,8 @@ def run_command(action: Mapping[str, Any], *, idempotency_key: str) -> ActionRes
 
     The command sees PATH, HOME, LANG, HITL_DATA_DIR, HITL_IDEMPOTENCY_KEY and what `pass_env`
     names, nothing else of the worker's environment. Every process it leaves behind is killed when
-    it ends, at the time limit, and when the worker dies. OutcomeUnknown where it was cut off from
-    outside.
+    it ends, at the time limit, and when the worker dies. What it prints of those values is not
+    kept. OutcomeUnknown where it was cut off from outside.
     """
     names = [*action["pass_env"]]
     if missing := [name for name in names if name not in os.environ]:
@@ -43,7 +43,8 @@ def run_command(action: Mapping[str, Any], *, idempotency_key: str) -> ActionRes
     }
     try:
         with _guarded(action, environ) as command:
-            return _result(command, float(action["timeout_seconds"]))
+            output = Tail(Credentials(environ[name] for name in names))
+            return _result(command, output, float(action["timeout_seconds"]))
     except _NotStarted as error:
         return ActionResult(False, f"was not started: {error}.")
 
@@ -95,8 +96,7 @@ def _guarded(action: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[
         os.close(report_fd)
 
 
-def _result(command: _Guarded, timeout_seconds: float) -> ActionResult:
-    output = Tail()
+def _result(command: _Guarded, output: Tail, timeout_seconds: float) -> ActionResult:
     deadline = time.monotonic() + timeout_seconds + GRACE_SECONDS + _MARGIN_SECONDS
     if not _drain(command, output, deadline):
         command.process.kill()

@@ -12,7 +12,7 @@ from agents.actions import ActionResult, OutcomeUnknown
 from agents.operation_config import base_url
 from integrations.addresses import RefusedAddress
 from integrations.executors.deadline import open_client_until
-from integrations.executors.output import OUTPUT_BYTES, harmless
+from integrations.executors.output import OUTPUT_BYTES, Credentials
 
 PAUSES_SECONDS = (0.25, 1.0, 3.0)
 _CONNECT_SECONDS = 5.0
@@ -44,9 +44,10 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
     except ValueError as error:
         return ActionResult(False, f"was not called: {error}")
     uncertain = False
+    credentials = Credentials(headers[name] for name in action["headers_env"])
     with open_client_until(deadline, headers=headers) as client:
         for pause in (*PAUSES_SECONDS, None):
-            attempt = _post(client, action, deadline)
+            attempt = _post(client, action, deadline, credentials)
             if attempt.status and attempt.status < 500:
                 return _answered(attempt)
             uncertain = uncertain or attempt.begun
@@ -74,14 +75,16 @@ def _headers(action: Mapping[str, Any], idempotency_key: str) -> dict[str, str]:
     return headers
 
 
-def _post(client: httpx.Client, action: Mapping[str, Any], deadline: float) -> _Attempt:
+def _post(
+    client: httpx.Client, action: Mapping[str, Any], deadline: float, credentials: Credentials
+) -> _Attempt:
     left = deadline - time.monotonic()
     if left <= 0:
         return _Attempt("ran out of time", begun=False)
     timeout = httpx.Timeout(None, connect=min(left, _CONNECT_SECONDS))
     try:
         with client.stream("POST", action["url"], json=action["body"], timeout=timeout) as response:
-            output = _body(response)
+            output = _body(response, credentials)
             return _Attempt(f"was answered {response.status_code}", response.status_code, output)
     except RefusedAddress as error:
         return _Attempt(f"could not be made ({str(error)[:-1]})", begun=False, refused=True)
@@ -91,20 +94,20 @@ def _post(client: httpx.Client, action: Mapping[str, Any], deadline: float) -> _
         return _Attempt(f"got no answer ({error or type(error).__name__})")
 
 
-def _body(response: httpx.Response) -> str:
+def _body(response: httpx.Response, credentials: Credentials) -> str:
     """The beginning of the body; the status is the answer, so a body that breaks off is no loss."""
     kept = bytearray()
     unread = "\n[the rest of the answer was not read]"
     try:
         for chunk in response.iter_bytes():
             kept += chunk
-            if len(kept) > OUTPUT_BYTES:
-                return harmless(bytes(kept[:OUTPUT_BYTES])) + unread
+            if len(kept) > OUTPUT_BYTES + credentials.longest:
+                return credentials.text(bytes(kept), end=OUTPUT_BYTES) + unread
     except httpx.ReadTimeout:
-        return harmless(bytes(kept)) + unread
+        return credentials.text(bytes(kept)) + unread
     except httpx.HTTPError:
-        return harmless(bytes(kept)) + "\n[the answer broke off]"
-    return harmless(bytes(kept))
+        return credentials.text(bytes(kept)) + "\n[the answer broke off]"
+    return credentials.text(bytes(kept))
 
 
 def _answered(attempt: _Attempt) -> ActionResult:

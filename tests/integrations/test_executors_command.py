@@ -14,6 +14,7 @@ import pytest
 from pytest_django import Settings
 
 from agents.actions import ActionResult, OutcomeUnknown, load_executor
+from approvals.masking import MASK
 from integrations.executors.output import OUTPUT_BYTES
 from tests.waiting import eventually
 
@@ -112,6 +113,27 @@ def test_only_named_variables_reach_the_program(monkeypatch: pytest.MonkeyPatch)
     assert seen["HITL_IDEMPOTENCY_KEY"] == "key-1"
     known = {"PATH", "HOME", "LANG", "HITL_DATA_DIR", "HITL_IDEMPOTENCY_KEY", "DEPLOY_REGION"}
     assert set(seen) <= known
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_an_output_that_repeats_what_was_handed_on_is_kept_without_it(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("DEPLOY_KEY", "key-of-many-characters")
+    monkeypatch.setenv("DEPLOY_REGION", "eu")
+    script = f'echo "No: $DEPLOY_KEY in $DEPLOY_REGION, neutral" && exit {status}'
+    result = shell(script, pass_env=["DEPLOY_KEY", "DEPLOY_REGION"])
+    # What is short is no secret, and part of many words.
+    assert (result.succeeded, result.output) == (status == 0, f"No: {MASK} in eu, neutral\n")
+
+
+def test_a_secret_that_is_cut_off_at_the_beginning_of_an_output_is_not_kept_in_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEPLOY_KEY", "key-of-many-characters")
+    rest = OUTPUT_BYTES - len("characters")
+    result = shell(f'printf %s "$DEPLOY_KEY" && yes | head -c {rest}', pass_env=["DEPLOY_KEY"])
+    assert "characters" not in result.output
 
 
 def test_a_variable_that_is_not_set_stops_the_command_before_it_starts(data_dir: Path) -> None:

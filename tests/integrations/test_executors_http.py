@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agents.actions import ActionResult, OutcomeUnknown, load_executor
+from approvals.masking import MASK
 from integrations.executors.output import OUTPUT_BYTES
 from tests.sandbox_process import Sandbox
 
@@ -283,6 +284,16 @@ def test_nothing_outside_the_configured_address_is_called(
     result = carry_out(call(url))
     assert not result.succeeded
     assert "not below the one that HITL_OPERATIONS_URL holds" in result.summary
+
+
+def test_an_answer_that_repeats_a_credential_is_kept_without_it(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIGRATIONS_KEY", "Bearer very private")
+    sandbox.fault("hooks", "status", status=422, message="no such key: very private, Bearer very")
+    action = call(f"{sandbox.hooks_url}/migrations", headers_env={"X-Api-Key": "MIGRATIONS_KEY"})
+    output = carry_out(action).output
+    assert f"no such key: {MASK}, Bearer very" in output
 
 
 def test_a_missing_credential_stops_the_call_before_it_is_made(sandbox: Sandbox) -> None:

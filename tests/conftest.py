@@ -31,7 +31,10 @@ _BROWSER = (
 _SHARED = {
     **{f"tests/e2e/test_{name}.py": "gateway" for name in _GATEWAY},
     **{f"tests/e2e/test_{name}.py": "browser" for name in _BROWSER},
-    **{f"tests/hitl_project/test_{name}.py": "followed" for name in ("logs", "tracing")},
+    **{
+        f"tests/hitl_project/test_{name}.py": "followed"
+        for name in ("logs", "secrets_kept", "tracing")
+    },
 }
 
 # Before any other test module, which may import models, is itself imported.

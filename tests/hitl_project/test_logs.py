@@ -119,7 +119,7 @@ def test_every_line_of_a_path_has_its_ids_and_none_what_people_wrote(followed: F
     assert [line for line in about if not line.keys() >= IDS] == []
 
     everything = json.dumps(followed.lines())
-    for text in (*written.values(), service + "\\n", "Replacing", *followed.secrets()):
+    for text in (*written.values(), service + "\\n", "Replacing", *followed.secrets().values()):
         assert text not in everything, text
 
 

@@ -127,7 +127,7 @@ def test_a_decision_and_its_run_lead_to_the_trace_that_opened_the_request(
 
     # And no span says what people or agents wrote, or what lets anybody in.
     said = "".join(span.text for span in collector.spans)
-    for text in (words, "in-the-address", *followed.secrets()):
+    for text in (words, "in-the-address", *followed.secrets().values()):
         assert text not in said, text
 
 
@@ -156,8 +156,9 @@ def test_a_refusal_is_an_answer_and_no_fault(followed: Followed) -> None:
 
 def test_looking_for_work_and_being_looked_at_makes_no_spans(followed: Followed) -> None:
     followed.wait_for_sweep()
+    token = {"Authorization": f"Bearer {followed.secrets()['HITL_METRICS_TOKEN']}"}
     for path in ("/healthz", "/readyz", "/metrics", "/static/hitl.css"):
-        assert followed.stack.http.get(path).status_code == 200
+        assert followed.stack.http.get(path, headers=token).status_code == 200
     _, request_id = start_deploy(followed, new_label(), uuid4().hex)
     followed.collector.wait("open_request", request_id)
     names = {span.name for span in followed.collector.spans}

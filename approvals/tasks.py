@@ -46,6 +46,7 @@ def sweep() -> None:
 @shared_task
 def purge_old() -> None:
     """Take what retention no longer keeps; goes back to the queue while something is left."""
+    services.clear_sessions()
     if services.purge_old(seconds=PURGE_SECONDS):
         outbox.hint_task("approvals.tasks.purge_old", "sweeps")
 

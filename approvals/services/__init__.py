@@ -21,7 +21,12 @@ from approvals.services.people import (
     create_token,
     revoke_token,
 )
-from approvals.services.retention import purge_deliveries, purge_old, purge_webhook_bodies
+from approvals.services.retention import (
+    clear_sessions,
+    purge_deliveries,
+    purge_old,
+    purge_webhook_bodies,
+)
 
 __all__ = [
     "SYSTEM",
@@ -32,6 +37,7 @@ __all__ = [
     "cancel_request",
     "cast_vote",
     "cast_vote_in_batch",
+    "clear_sessions",
     "create_approver",
     "create_token",
     "expire_overdue",

@@ -50,6 +50,11 @@ def purge_old(*, seconds: float, batch: int = BATCH) -> bool:
     return False
 
 
+def clear_sessions() -> None:
+    """Delete the logins that are over: nobody can use or read them, whatever is kept otherwise."""
+    import_string(f"{settings.SESSION_ENGINE}.SessionStore").clear_expired()
+
+
 def purge_webhook_bodies(before: datetime, limit: int) -> int:
     """Empty the bodies of at most `limit` webhooks received before that time; returns how many.
 

@@ -1,14 +1,18 @@
 """What is not kept for ever goes when it is old, and nothing else goes with it."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import DatabaseError, connection
+from django.utils import timezone
+from pytest_django import Settings
 
-from approvals import outbox, services
+from approvals import outbox, services, tasks
 from approvals.core.events import Hearing
 from approvals.models import ApprovalRequest, AuditEntry, Delivery, InboundWebhook, Vote
 from hitl_project.embedded import Postgres
@@ -48,6 +52,25 @@ def test_what_was_said_about_a_pending_request_stays_whole() -> None:
     cancel(request_id)
     purge()
     assert (kept(), InboundWebhook.objects.get().request_id) == (0, said.request_id)
+
+
+# Logins
+
+
+@together
+@pytest.mark.parametrize("days", [90, 0])
+def test_logins_that_are_over_go_and_others_stay(
+    postgres_server: Postgres, settings: Settings, days: int
+) -> None:
+    settings.HITL_RETENTION_DAYS = days
+    now = timezone.now()
+    for name, seconds in (("over", -1), ("also over", -86_400), ("open", 60)):
+        Session.objects.create(
+            session_key=name, session_data="", expire_date=now + timedelta(seconds=seconds)
+        )
+    with as_application(postgres_server):
+        tasks.purge_old()
+    assert set(Session.objects.values_list("session_key", flat=True)) == {"open"}
 
 
 # Deliveries

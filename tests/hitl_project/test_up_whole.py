@@ -117,6 +117,8 @@ def test_it_starts_outlives_crashes_keeps_its_data_and_leaves_nothing_behind(
     first.wait_until_ready()
     assert get(first.port, "/readyz")[0] == 200
     exported = first.exported()
+    # Its stand-in is on this machine.
+    assert exported["HITL_PRIVATE_NETWORKS"] == "127.0.0.1/32"
     with psycopg.connect(exported["DATABASE_URL"]) as connection:
         connection.execute("INSERT INTO auth_group (name) VALUES ('kept')")
     closed = {path.stat().st_mode & 0o077 for path in first.data_dir.glob("*.json")}
@@ -136,9 +138,12 @@ def test_it_starts_outlives_crashes_keeps_its_data_and_leaves_nothing_behind(
     eventually(lambda: not any(map(runs, everything)), f"all of {everything} ended")
 
     # Prometheus ends with the rest, where it is there to be started.
-    second = up(HITL_PROMETHEUS="1" if which("prometheus") else "0")
+    second = up(
+        HITL_PROMETHEUS="1" if which("prometheus") else "0", HITL_PRIVATE_NETWORKS="10.0.0.0/8"
+    )
     second.wait_until_ready()
     again = second.exported()
+    assert again["HITL_PRIVATE_NETWORKS"] == "10.0.0.0/8,127.0.0.1/32"
     assert again["SECRET_KEY"] == exported["SECRET_KEY"]
     with psycopg.connect(again["DATABASE_URL"]) as connection:
         found = connection.execute("SELECT 1 FROM auth_group WHERE name = 'kept'").fetchone()

@@ -29,6 +29,8 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 0.2
 PEOPLE = ("ada", "ben")
+# A server closes what stood idle, maybe just as it is used again: that would look like a fault.
+_LIMITS = httpx.Limits(max_keepalive_connections=0)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Driver:
         clients = vars(self._threads).setdefault("clients", {})
         if url not in clients:
             clients[url] = httpx.Client(
-                base_url=url, timeout=10.0, trust_env=False, verify=PLAIN_HTTP
+                base_url=url, timeout=10.0, trust_env=False, verify=PLAIN_HTTP, limits=_LIMITS
             )
         client: httpx.Client = clients[url]
         return client

@@ -19,6 +19,8 @@ from approvals.core.canonical import digest
 from approvals.core.events import WORKFLOW, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.masking import quiet
+from approvals.models import DatabaseIdentity
+from approvals.selectors.health import NOT_ACCEPTED
 from approvals.selectors.request import get_snapshot
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,11 @@ def _run(begin: _Begin) -> Ended:
 def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
     """Record that the action begins, unless it must not; what stands against it is committed."""
     with transaction.atomic():
-        run = Run.objects.select_for_update().get(pk=begin.run_id)
+        rows = Run.objects.select_for_update().filter(DatabaseIdentity.is_accepted())
+        run = rows.filter(pk=begin.run_id).first()
+        if run is None:
+            # Restored under a worker that had claimed the run before.
+            raise StillRunning(NOT_ACCEPTED)
         if run.status in ENDED:
             return Ended("cancelled", f"The run had already ended: {run.status}.")
         now = outbox.clock()

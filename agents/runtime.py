@@ -26,6 +26,7 @@ from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.errors import Refusal
 from approvals.masking import quiet
+from approvals.models import DatabaseIdentity
 from approvals.selectors.request import asked_of_people, timeline
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Stopped(Exception):
 
 
 class _Overtaken(Exception):
-    """The run ended, or came to need a person, before its graph was entered."""
+    """Before its graph was entered, the run or its database ended or came to need a person."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,9 @@ class _Thread:
         )
 
     def _invoke(self, value: Any, *, answered: Snapshot | None = None) -> None:
-        free = Run.objects.exclude(status__in=[*ENDED, RunStatus.NEEDS_ATTENTION])
+        free = Run.objects.filter(DatabaseIdentity.is_accepted()).exclude(
+            status__in=[*ENDED, RunStatus.NEEDS_ATTENTION]
+        )
         with transaction.atomic():
             entered = free.filter(pk=self._run.pk).update(
                 status=RunStatus.RUNNING, in_invocation=True, may_continue=False

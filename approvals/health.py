@@ -26,7 +26,7 @@ from redis.retry import Retry
 from approvals import outbox
 from approvals.core.events import WORKFLOW
 from approvals.metrics import rendered, scrape
-from approvals.selectors.health import heartbeats
+from approvals.selectors.health import NOT_ACCEPTED, heartbeats, is_database_accepted
 
 PATIENCE_SECONDS = 2
 FRESH_SECONDS = 30.0
@@ -133,7 +133,9 @@ def _processes() -> CollectorRegistry:
 def _checks() -> Mapping[str, str]:
     """For each thing that the gateway needs, `ok` or what is wrong."""
     checks = {"postgresql": _postgresql(), "redis": _redis()}
-    return {**checks, **(_queues() if checks["postgresql"] == "ok" else {})}
+    if checks["postgresql"] != "ok":
+        return checks
+    return {**checks, "database": "ok" if is_database_accepted() else NOT_ACCEPTED, **_queues()}
 
 
 def _postgresql() -> str:

@@ -49,6 +49,7 @@ from approvals.models import (
     AuditEntry,
     ChannelPause,
     ClockTimestamp,
+    DatabaseIdentity,
     Delivery,
     Owed,
 )
@@ -156,13 +157,14 @@ def hint_task(name: str, queue: str, *arguments: str) -> None:
 def claim(rows: QuerySet[Row], *, lease_seconds: int = LEASE_SECONDS) -> Row | None:
     """Take one owed row that nobody else holds, most urgent first, or None.
 
-    The row's `lease_token` is the claim; whoever finishes must still hold it.
+    The row's `lease_token` is the claim; whoever finishes must still hold it. Nothing is owed by a
+    database that nobody has accepted: a restored copy does not know what was done since.
     """
     with transaction.atomic():
         now = clock()
         row = (
             rows.filter(Owed.is_owed(), Q(lease_until=None) | Q(lease_until__lt=now))
-            .filter(not_before__lte=now)
+            .filter(DatabaseIdentity.is_accepted(), not_before__lte=now)
             .select_for_update(skip_locked=True, of=("self",))
             .order_by("priority", "not_before", "pk")
             .first()

@@ -1,10 +1,14 @@
 """What Celery wakes: hints to look at the rows, and the sweep that finds what hints lost."""
 
+import logging
 import time
 
 from celery import shared_task
 
 from approvals import metrics, outbox, services
+from approvals.selectors.health import NOT_ACCEPTED, is_database_accepted
+
+log = logging.getLogger(__name__)
 
 # A worker goes back to its queue now and then, so that no channel keeps it for itself.
 SHIFT_SECONDS = 20.0
@@ -35,6 +39,8 @@ def expire_overdue() -> None:
 @shared_task
 def sweep() -> None:
     """Find what is due and wake the workers for it; harmless when doubled."""
+    if not is_database_accepted():
+        log.error(NOT_ACCEPTED)
     expire_overdue()
     for channel in outbox.channels():
         outbox.hint(channel)

@@ -294,6 +294,7 @@ _PHRASES: Mapping[EventName, Callable[[Mapping[str, Any]], Told]] = {
     EventName.APPROVER_SAVED: _says("saved an approver", "name"),
     EventName.TOKEN_CREATED: _says("created a token", "label"),
     EventName.TOKEN_REVOKED: _says("revoked a token"),
+    EventName.DATABASE_ACCEPTED: _says("accepted the database after it had been restored"),
     EventName.EXECUTION_STARTED: _says("began to carry the operation out", "operation"),
     EventName.EXECUTION_FINISHED: _executed,
 }

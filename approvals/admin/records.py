@@ -116,7 +116,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def stream_page(self, row: AuditEntry) -> SafeString | str:
         """The way to what the stream is about, as far as the event's name tells."""
         kind, short = row.name.partition(".")[0], str(row.stream)[:8]
-        if kind in {"approver", "token"} or row.name == EventName.NOT_REQUIRED:
+        if kind in {"approver", "database", "token"} or row.name == EventName.NOT_REQUIRED:
             return short
         if kind == "execution":
             # In the request's stream, or in the run's where no request was needed.

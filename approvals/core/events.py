@@ -36,6 +36,7 @@ class EventName(StrEnum):
     APPROVER_SAVED = "approver.saved"
     TOKEN_CREATED = "token.created"  # noqa: S105 - a name of an event
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - a name of an event
+    DATABASE_ACCEPTED = "database.accepted"
     EXECUTION_STARTED = "execution.started"
     EXECUTION_FINISHED = "execution.finished"
 

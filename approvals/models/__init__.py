@@ -1,6 +1,7 @@
 """The tables; only services, selectors, outbox, audit, metrics and admin name them."""
 
 from approvals.models.delivery import ChannelPause, Delivery, Heartbeat
+from approvals.models.identity import CurrentIdentity, DatabaseIdentity
 from approvals.models.metrics import MetricLabel, RolledUpRequests, RollUpMark, Tally
 from approvals.models.owed import ClockTimestamp, Owed
 from approvals.models.people import ApiToken, ApproverProfile
@@ -16,6 +17,8 @@ __all__ = [
     "AuditEntry",
     "ChannelPause",
     "ClockTimestamp",
+    "CurrentIdentity",
+    "DatabaseIdentity",
     "Delivery",
     "Heartbeat",
     "InboundWebhook",

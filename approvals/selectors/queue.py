@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import F, Q, QuerySet, Value
 
+from approvals.core.lifecycle import Status
 from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest
 from approvals.selectors.cursors import NOT_OURS, moment, packed, unpacked
@@ -54,6 +55,11 @@ class Seen:
 
     agents: Sequence[str]
     environments: Sequence[str]
+
+
+def count_pending_elsewhere() -> int:
+    """How many requests wait that no run of the gateway's own has asked."""
+    return ApprovalRequest.objects.filter(status=Status.PENDING, interrupt_id="").count()
 
 
 def recently_seen() -> Seen:

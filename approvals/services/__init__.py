@@ -2,6 +2,7 @@
 
 from approvals.audit import SYSTEM
 from approvals.services.batch import cast_vote_in_batch
+from approvals.services.database import accept_database
 from approvals.services.deciding import (
     Ballot,
     cancel_request,
@@ -32,6 +33,7 @@ __all__ = [
     "SYSTEM",
     "Ballot",
     "Opened",
+    "accept_database",
     "assess_task",
     "beat_heart",
     "cancel_request",

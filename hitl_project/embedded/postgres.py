@@ -83,6 +83,11 @@ class Postgres:
         host = quote(str(self._socket_dir), safe="")
         return f"postgresql://{role}:{password}@/{quote(database, safe='')}?host={host}"
 
+    @staticmethod
+    def program(name: str) -> Path:
+        """Return where one of PostgreSQL's own programs is, such as pg_dump."""
+        return _postgres_programs() / name
+
     def start(self) -> subprocess.Popen[bytes]:
         """Start the server, also anew after a crash, and return when it answers.
 

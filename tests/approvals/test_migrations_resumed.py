@@ -185,3 +185,20 @@ def test_an_index_that_was_left_unfinished_is_made_anew(
     assert schema(database) != new
     migrate(database, *made.items())
     assert schema(database) == new
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_dump_of_before_the_database_knew_itself_is_not_taken_for_the_original(
+    database: BaseDatabaseWrapper, *, restored: bool
+) -> None:
+    migrate(database, ("approvals", "0016_audit_indexes"))
+    if restored:
+        with database.cursor() as cursor:
+            # As pg_restore fills a table: all rows by one transaction.
+            cursor.execute("CREATE TEMPORARY TABLE dump AS TABLE django_migrations")
+            cursor.execute("DELETE FROM django_migrations")
+            cursor.execute("INSERT INTO django_migrations OVERRIDING SYSTEM VALUE TABLE dump")
+    migrate(database, ("approvals", "0017_database_identity"))
+    with database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM approvals_databaseidentity")
+        assert cursor.fetchone() == (0 if restored else 1,)

@@ -43,6 +43,7 @@ def test_everything_at_work_is_ready(db: None, linear_on: None) -> None:
         "checks": {
             "postgresql": "ok",
             "redis": "ok",
+            "database": "ok",
             "sweeps": "ok",
             "runs": "ok",
             "channels": "ok",
@@ -100,6 +101,16 @@ def test_a_redis_that_does_not_answer_is_named(
     response = Client().get("/readyz")
     assert response.status_code == 503
     assert response.json()["reasons"] == ["Redis does not answer within 2 s."]
+
+
+def test_a_database_that_nobody_has_accepted_is_named(db: None, no_channels: None) -> None:
+    beat("sweeps", "runs")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE approvals_databaseidentity SET identity = 'another/00000001/1/1'")
+    response = Client().get("/readyz")
+    assert response.status_code == 503
+    (reason,) = response.json()["reasons"]
+    assert "manage.py accept_database" in reason
 
 
 def test_without_postgresql_the_process_is_alive_and_not_ready(

@@ -11,12 +11,13 @@ from uuid import UUID
 import django.db
 import psycopg
 from django.db import transaction
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.constants import START
 from langgraph.types import Command, Interrupt, StateSnapshot
 from psycopg.errors import IdleInTransactionSessionTimeout
 
-from agents import checkpoints, executions, payloads
+from agents import checkpoints, executions, fit, payloads
 from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, GraphSpec, graph_spec
@@ -31,11 +32,10 @@ from approvals.selectors.request import asked_of_people, timeline
 
 log = logging.getLogger(__name__)
 
-Config = dict[str, Any]
-
 _DATABASE_ERRORS = (psycopg.OperationalError, django.db.OperationalError, django.db.InterfaceError)
 # Rounds of answering interrupts that need no human, in one turn: a bound for a graph that loops.
 _ROUNDS = 100
+_SOURCE = "hitl_source"
 
 
 class Stopped(Exception):
@@ -69,6 +69,10 @@ def take_turn(run: Run, capture: Capture) -> None:
     thread, and the database's errors.
     """
     with suppress(_Overtaken), _thread(run) as thread:
+        if thread.has_begun():
+            thread.recover()
+        else:
+            thread.begin()
         capture(thread.settle_down())
 
 
@@ -79,7 +83,7 @@ def resume(run: Run, request: Snapshot, capture: Capture) -> str:
     """
     refusal = ""
     with suppress(_Overtaken), _thread(run) as thread:
-        if not thread.exists():
+        if not thread.has_begun():
             raise Stopped("The run's checkpoints are gone, so it cannot go on where it waited.")
         thread.recover()
         refusal = thread.answer(request)
@@ -91,15 +95,15 @@ def resume(run: Run, request: Snapshot, capture: Capture) -> str:
 def _thread(run: Run) -> Iterator["_Thread"]:
     with checkpoints.locked(run.thread_id) as saver:
         try:
-            yield _Thread(run, _compiled(run, saver), saver)
+            yield _Thread(run, *_compiled(run, saver), saver)
         except (Stopped, Refusal) as error:
             # Told before the thread is let go: another verdict would run what failed once more.
             need_attention(run.pk, str(error))
             raise
 
 
-def _compiled(run: Run, saver: PostgresSaver) -> Any:
-    """The run's graph, ready to go on; Stopped where this release has another one or none."""
+def _compiled(run: Run, saver: PostgresSaver) -> tuple[Any, str]:
+    """The run's graph, ready to go on, and its source; Stopped where there is another or none."""
     spec = graph_spec(run.graph)
     if spec is None:
         raise Stopped(f"No graph named {run.graph!r} is registered any more.")
@@ -109,7 +113,8 @@ def _compiled(run: Run, saver: PostgresSaver) -> Any:
             f" release has version {spec.version}."
         )
     try:
-        return _blank(spec).copy({"checkpointer": saver})
+        blank, source = _blank(spec)
+        return blank.copy({"checkpointer": saver}), source
     except Exception as error:
         # A builder that is not ours may raise anything, and would do so at every turn.
         log.exception("The graph %s cannot be built", run.graph)
@@ -119,26 +124,42 @@ def _compiled(run: Run, saver: PostgresSaver) -> Any:
 
 
 @lru_cache(maxsize=32)
-def _blank(spec: GraphSpec) -> Any:
-    """The compiled graph without a checkpointer: compiling is a fifth of a short turn."""
-    return spec.build().compile()
+def _blank(spec: GraphSpec) -> tuple[Any, str]:
+    """The compiled graph without a checkpointer, and what its source comes to.
+
+    Kept, because compiling is a fifth of a short turn.
+    """
+    graph = spec.build().compile()
+    return graph, "" if spec.name == BUILT_IN else fit.source(spec.path, graph)
 
 
 class _Thread:
     """A locked thread with its compiled graph; lives as long as the lock is held."""
 
-    def __init__(self, run: Run, graph: Any, saver: PostgresSaver) -> None:
+    def __init__(self, run: Run, graph: Any, source: str, saver: PostgresSaver) -> None:
         self._run = run
         self._graph = graph
+        self._source = source
         self._saver = saver
         # Only what belongs to the thread: a checkpoint_id here would replay the past.
-        self._config: Config = {
+        self._config: RunnableConfig = {
             "configurable": {"thread_id": run.thread_id},
             "recursion_limit": 10_000,
+            # Kept with each checkpoint: by which source it was made.
+            "metadata": {_SOURCE: source},
         }
 
-    def exists(self) -> bool:
-        return self._state.created_at is not None
+    def has_begun(self) -> bool:
+        """Whether there is anything to go on with; Stopped where this graph cannot hold it all."""
+        stored = self._saver.get_tuple(self._config)
+        if stored is None:
+            return False
+        if missing := fit.missing(stored, self._graph, self._config):
+            raise Stopped(
+                f"The graph {self._run.graph!r} has changed, yet not its version: it has no longer"
+                f" {', '.join(missing)}, which the run needs to go on."
+            )
+        return True
 
     def recover(self) -> None:
         """Carry on where a crash, or a person's word, left the thread between its nodes."""
@@ -157,12 +178,11 @@ class _Thread:
             )
         self._invoke(None)
 
+    def begin(self) -> None:
+        self._invoke(self._run.input)
+
     def settle_down(self) -> Position:
         """Go on until the thread waits for people or has ended."""
-        if self._state.created_at is None:
-            self._invoke(self._run.input)
-        else:
-            self.recover()
         for _ in range(_ROUNDS):
             unattended = self._unattended(self._state.interrupts)
             if not unattended:
@@ -172,11 +192,16 @@ class _Thread:
 
     def answer(self, request: Snapshot) -> str:
         """Give the verdict to the interrupt it belongs to; why not, or nothing."""
-        pending = {item.id: item for item in self._state.interrupts}
-        item = pending.get(request.interrupt_id)
         # LangGraph may list an interrupt that a crash left behind after it had been answered.
         if self._was_used(request.id):
             return ""
+        asked_by = (self._state.metadata or {}).get(_SOURCE, "")
+        if self._state.interrupts and asked_by != self._source:
+            # Another release asked. An answer is taken without a look at what it is the answer to,
+            # so the nodes that wait say once more what they now ask for.
+            self._invoke(None)
+        pending = {item.id: item for item in self._state.interrupts}
+        item = pending.get(request.interrupt_id)
         if item is None:
             return "The workflow does not wait for this any more."
         if self._ask(item).digest != request.digest:

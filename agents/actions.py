@@ -40,6 +40,38 @@ class Executor(Protocol):
         ...
 
 
+# Every field of a frozen action, by its executor, which reads all of these and no other.
+_EVERY = {"executor", "operation", "description", "timeout_seconds", "idempotent"}
+FIELDS: dict[str, frozenset[str]] = {
+    "command": frozenset({*_EVERY, "argv", "cwd", "pass_env"}),
+    "http": frozenset({*_EVERY, "method", "url", "base_url_env", "headers_env", "body"}),
+    "github_workflow": frozenset(
+        {*_EVERY, "repo", "workflow", "ref", "inputs", "idempotency_key_input"}
+    ),
+}
+
+
+def misfit(action: Mapping[str, Any]) -> str:
+    """Why this release cannot carry out exactly what was frozen, maybe by another; or nothing."""
+    name = str(action.get("executor"))
+    try:
+        load_executor(name)
+    except ImproperlyConfigured as error:
+        return f"The approved action was not begun. {error}"
+    fields = FIELDS.get(name, frozenset(action))
+    if unknown := sorted(set(action) - fields):
+        return (
+            "The approved action was not begun: it was frozen by a release that knows more than"
+            f" this one, which would pass over {', '.join(unknown)}."
+        )
+    if lacking := sorted(fields - set(action)):
+        return (
+            "The approved action was not begun: it was frozen by a release that knew less than"
+            f" this one, and says nothing of {', '.join(lacking)}."
+        )
+    return ""
+
+
 def load_executor(name: str) -> Executor:
     """The executor of that name; ImproperlyConfigured where the settings know none."""
     executors: Mapping[str, str] = settings.HITL_EXECUTORS

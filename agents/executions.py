@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from agents.actions import OutcomeUnknown, load_executor
+from agents.actions import OutcomeUnknown, load_executor, misfit
 from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
@@ -141,6 +141,8 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
             row.save()
             tally.count(EXECUTIONS, row.status)
             return NeedsAttention(late)
+        if unfit := misfit(begin.action):
+            return NeedsAttention(unfit)
         row.status = ExecutionStatus.STARTED
         row.attempts += 1
         row.claim_token = uuid4()

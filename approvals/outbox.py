@@ -247,7 +247,10 @@ def deliver_next(channel_name: str) -> bool:
 
 def _converge(row: Delivery, channel: Channel) -> None:
     # The request is read last, so that it is never older than what is told about it.
-    entries = AuditEntry.objects.filter(stream=row.request_id, number__gt=row.told)
+    # What another release's events are called concerns no channel of this one.
+    entries = AuditEntry.objects.filter(
+        stream=row.request_id, number__gt=row.told, name__in=list(EventName)
+    )
     since = [
         Event(entry.number, EventName(entry.name), entry.actor, entry.via, entry.at, entry.data)
         for entry in entries.order_by("number")

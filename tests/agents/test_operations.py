@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from agents.actions import load_executor
+from agents.actions import FIELDS, load_executor
 from agents.operation_config import GATEWAY_SECRETS, OperationsFile
 from agents.operations import Operations, UnresolvableOperation
 from approvals.configfile import ConfigError, load_config
@@ -89,7 +89,10 @@ def test_every_shipped_operation_can_be_resolved() -> None:
     context = {"environment": "staging", "github_repo": "acme/shop", "pr_number": 7}
     for name in operations.names:
         task = {"operation": name, **context, "arguments": arguments.get(name, {})}
-        assert operations.resolve(task)["operation"] == name
+        action = operations.resolve(task)
+        assert action["operation"] == name
+        # What else was frozen would be refused: a field more is told to `FIELDS` as well.
+        assert set(action) == FIELDS[action["executor"]]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,25 @@ Channels = Mapping[str, Notebook]
 ODD = {"operation": "launch", "environment": "staging"}
 
 
+def test_what_only_another_release_knows_of_is_passed_over(channels: Channels) -> None:
+    request_id = opened()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO approvals_auditentry"
+            " (stream, number, name, actor, actor_key, via, data, at, digest)"
+            " VALUES (%s, 2, 'request.praised', 'ada', 'ada', 'carrier_pigeon', '{}',"
+            " clock_timestamp(), '')",
+            [request_id],
+        )
+    assert outbox.deliver_next("linear")
+    vote(request_id)
+    assert outbox.deliver_next("linear")
+    assert channels["linear"].told == [
+        ["request.opened"],
+        ["delivery.succeeded", "vote.cast", "request.approved"],
+    ]
+
+
 def test_a_delivery_is_told_everything_once_and_remembers(channels: Channels) -> None:
     request_id = opened()
     linear = channels["linear"]

@@ -1,6 +1,10 @@
 """The Django application; a workflow or operation file that does not fit stops the start."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db import connections
+from django.db.models.signals import pre_migrate
 
 
 class AgentsConfig(AppConfig):
@@ -20,3 +24,16 @@ class AgentsConfig(AppConfig):
         workflow_templates()
         know_agents(AGENTS)
         TABLES.register(RunCollector())
+        pre_migrate.connect(_upgrade_checkpoints, sender=self)
+
+
+def _upgrade_checkpoints(using: str, **_: Any) -> None:
+    """Bring LangGraph's own tables, once they are there, up to the installed library.
+
+    Before the migrations, because what follows these grants the application its rights.
+    """
+    database = connections[using]
+    if "checkpoint_migrations" in database.introspection.table_names():
+        from agents import checkpoints  # noqa: PLC0415 - langgraph is slow to load
+
+        checkpoints.create_tables(checkpoints.address(database))

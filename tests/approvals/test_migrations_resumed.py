@@ -9,10 +9,12 @@ import psycopg
 import pytest
 import pytest_django
 from django.apps import apps
+from django.core.management import call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
+from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg.conninfo import conninfo_to_dict
 
 from approvals import search
@@ -202,3 +204,24 @@ def test_a_dump_of_before_the_database_knew_itself_is_not_taken_for_the_original
     with database.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM approvals_databaseidentity")
         assert cursor.fetchone() == (0 if restored else 1,)
+
+
+def test_migrating_brings_langgraphs_own_tables_up_to_the_installed_library(
+    database: BaseDatabaseWrapper,
+) -> None:
+    call_command("migrate", database="migrating", verbosity=0)
+    new = schema(database)
+    newest = len(PostgresSaver.MIGRATIONS) - 1
+    with database.cursor() as cursor:
+        # As an older library left them, whose last migration this was.
+        cursor.execute("ALTER TABLE checkpoint_writes DROP COLUMN task_path")
+        cursor.execute("DROP INDEX checkpoint_writes_thread_id_idx")
+        cursor.execute("DELETE FROM checkpoint_migrations WHERE v > 7")
+    call_command("migrate", database="migrating", verbosity=0)
+    assert schema(database) == new
+    with database.cursor() as cursor:
+        cursor.execute("SELECT task_path FROM checkpoint_writes")
+        cursor.execute("SELECT max(v) FROM checkpoint_migrations")
+        assert cursor.fetchone() == (newest,)
+    # And again, as a second release with the same library does.
+    call_command("migrate", database="migrating", verbosity=0)

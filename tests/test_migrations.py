@@ -29,9 +29,15 @@ def faults_in(migration: Migration, state: Any) -> list[str]:
     # A connection of its own, since within a test's transaction nothing is done concurrently.
     with closing(connections.create_connection("default")) as outside:
         editor = outside.schema_editor(collect_sql=True, atomic=migration.atomic)
+        models = state.apps.get_models(include_auto_created=True)
+        used = {
+            model._meta.db_table: [field.column for field in model._meta.local_concrete_fields]
+            for model in models
+        }
         with editor:
             migration.apply(state, editor, collect_sql=True)
-        return faults(editor.collected_sql, atomic=migration.atomic)
+        code = any(isinstance(one, migrations.RunPython) for one in migration.operations)
+        return faults(editor.collected_sql, atomic=migration.atomic, used=used, has_code=code)
 
 
 def later() -> Sequence[tuple[str, str]]:
@@ -161,6 +167,102 @@ BAD: dict[str, tuple[list[Any], bool, str]] = {
         True,
         "foreign key",
     ),
+    "foreign key of its own": (
+        [
+            lock_timeout(),
+            migrations.RunSQL(
+                "ALTER TABLE approvals_vote ADD CONSTRAINT of_a_request"
+                " FOREIGN KEY (request_id) REFERENCES approval_requests (id)"
+            ),
+        ],
+        True,
+        "NOT VALID",
+    ),
+    "unique field": (
+        [
+            lock_timeout(),
+            migrations.AddField(
+                **VOTE, name="code", field=models.CharField(null=True, unique=True)
+            ),
+        ],
+        True,
+        "unique column",
+    ),
+    "column dropped": (
+        [lock_timeout(), migrations.RemoveField(**VOTE, name="comment")],
+        True,
+        "still uses the column",
+    ),
+    "column renamed": (
+        [lock_timeout(), migrations.RenameField(**VOTE, old_name="comment", new_name="words")],
+        True,
+        "renamed",
+    ),
+    "table renamed": (
+        [lock_timeout(), migrations.RenameModel("Vote", "Ballot")],
+        True,
+        "renamed",
+    ),
+    "table dropped": (
+        [lock_timeout(), migrations.DeleteModel("RequestWords")],
+        True,
+        "still uses it",
+    ),
+    "view dropped": (
+        [migrations.RunSQL("DROP VIEW hitl_waiting_requests")],
+        True,
+        "still uses it",
+    ),
+    "column that the release before does not fill": (
+        [
+            lock_timeout(),
+            migrations.AddField(**VOTE, name="note", field=models.TextField(default="")),
+        ],
+        True,
+        "the default goes",
+    ),
+    "column without any default": (
+        [
+            lock_timeout(),
+            migrations.RunSQL("ALTER TABLE approvals_vote ADD COLUMN note text NOT NULL"),
+        ],
+        True,
+        "writes no value",
+    ),
+    "code in one transaction": (
+        [migrations.RunPython(migrations.RunPython.noop)],
+        True,
+        "in steps of its own",
+    ),
+    "rows copied": (
+        [
+            migrations.RunSQL(
+                "INSERT INTO approvals_heartbeat SELECT via, cast_at FROM approvals_vote"
+            )
+        ],
+        False,
+        "added in one go",
+    ),
+    "locked": ([migrations.RunSQL("LOCK TABLE approvals_vote")], True, "is locked"),
+    "no lock_timeout outside of a transaction": (
+        [lock_timeout(), AddConstraintNotValid(**VOTE, constraint=CHECK)],
+        False,
+        "no lock_timeout",
+    ),
+    "lock_timeout that an index has taken back": (
+        [
+            migrations.RunSQL("SET lock_timeout = '5s'"),
+            AddIndexOnline(**VOTE, index=INDEX),
+            AddConstraintNotValid(**VOTE, constraint=CHECK),
+        ],
+        False,
+        "no lock_timeout",
+    ),
+    "unlogged": (
+        [lock_timeout(), migrations.RunSQL("ALTER TABLE approvals_vote SET UNLOGGED")],
+        True,
+        "rewritten",
+    ),
     "rows at once": (
         [migrations.RunSQL("UPDATE approvals_vote SET via = 'web'")],
         False,
@@ -187,6 +289,8 @@ def test_what_lets_others_work_is_let_through() -> None:
         lock_timeout(),
         migrations.AddField(**VOTE, name="note", field=models.TextField(db_default="")),
         AddConstraintNotValid(**VOTE, constraint=CHECK),
+        # What the models of the release before have not had any more.
+        migrations.RunSQL("ALTER TABLE approvals_vote DROP COLUMN long_forgotten"),
         migrations.CreateModel(
             "Fresh",
             fields=[
@@ -200,6 +304,7 @@ def test_what_lets_others_work_is_let_through() -> None:
     beside: Any = Migration("beside", "approvals")
     beside.atomic = False
     beside.operations = [
+        migrations.RunPython(migrations.RunPython.noop),
         AddIndexOnline(**VOTE, index=INDEX),
         ValidateConstraint(**VOTE, name="vote_follows_showing"),
     ]

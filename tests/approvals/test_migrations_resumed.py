@@ -225,3 +225,16 @@ def test_migrating_brings_langgraphs_own_tables_up_to_the_installed_library(
         assert cursor.fetchone() == (newest,)
     # And again, as a second release with the same library does.
     call_command("migrate", database="migrating", verbosity=0)
+
+
+def test_a_release_from_before_goes_on_writing_while_the_new_one_migrates(
+    database: BaseDatabaseWrapper,
+) -> None:
+    before = migrate(database, BEFORE)
+    fill(before, 2)
+    migrate(database)
+    fill(before, 3)
+    rows = before.get_model("approvals", "ApprovalRequest").objects.using("migrating")
+    rows.filter(status="pending").update(status="rejected", decided_at=timezone.now())
+    assert rows.filter(status="rejected").count() == 5
+    assert ApprovalRequest.objects.using("migrating").count() == 5

@@ -121,3 +121,17 @@ def test_linear_is_read_back_every_two_minutes() -> None:
     (entry,) = (e for e in settings.CELERY_BEAT_SCHEDULE.values() if e["task"] == RECONCILE)
     assert entry["schedule"] == 120.0
     assert import_string(RECONCILE).name == RECONCILE
+
+
+def test_messages_that_only_another_release_understands_change_nothing(gateway: Gateway) -> None:
+    stack = gateway.stack
+    for queue in ("runs", "channels", "sweeps"):
+        stack.send_task("agents.tasks.advance_everything", queue)
+        stack.send_task("approvals.tasks.deliver", queue, "workflow", "urgently")
+        stack.send_task("approvals.tasks.deliver", queue, "carrier_pigeon")
+        stack.send_task("agents.tasks.advance_runs", queue, {"shard": 3})
+    run = gateway.ask("deploy")
+    gateway.approve(run.request())
+    run.wait("completed")
+    assert len(run.effects()) == 1
+    assert [part.poll() for part in stack.processes.values()] == [None, None, None]

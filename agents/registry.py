@@ -34,10 +34,17 @@ class GraphSpec:
 
 
 def graph_spec(name: str) -> GraphSpec | None:
-    """The graph of that name, or None."""
+    """The graph of that name, as new runs are started with it, or None."""
     if name == BUILT_IN:
         return GraphSpec(BUILT_IN, BUILT_IN_VERSION, "agents.graphs.build_workflow")
     if name not in settings.HITL_GRAPHS:
         return None
-    path, version = settings.HITL_GRAPHS[name]
+    path, version, *_ = settings.HITL_GRAPHS[name]
     return GraphSpec(name, str(version), path)
+
+
+def kept_spec(name: str, version: str) -> GraphSpec | None:
+    """An earlier version of a registered graph that is kept for the runs it began, or None."""
+    _, _, *kept = settings.HITL_GRAPHS.get(name, ("", ""))
+    paths = {str(each): path for each, path in kept[0].items()} if kept else {}
+    return GraphSpec(name, version, paths[version]) if version in paths else None

@@ -20,7 +20,7 @@ from psycopg.errors import IdleInTransactionSessionTimeout
 from agents import checkpoints, executions, fit, payloads
 from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
-from agents.registry import BUILT_IN, GraphSpec, graph_spec
+from agents.registry import BUILT_IN, GraphSpec, graph_spec, kept_spec
 from agents.standing import need_attention
 from approvals import outbox, services, trail
 from approvals.core.events import ChannelBusy, EventName, Snapshot
@@ -104,13 +104,15 @@ def _thread(run: Run) -> Iterator["_Thread"]:
 
 def _compiled(run: Run, saver: PostgresSaver) -> tuple[Any, str]:
     """The run's graph, ready to go on, and its source; Stopped where there is another or none."""
-    spec = graph_spec(run.graph)
-    if spec is None:
+    newest = graph_spec(run.graph)
+    if newest is None:
         raise Stopped(f"No graph named {run.graph!r} is registered any more.")
-    if spec.version != run.graph_version:
+    same = newest.version == run.graph_version
+    spec = newest if same else kept_spec(run.graph, run.graph_version)
+    if spec is None:
         raise Stopped(
             f"The run was started with version {run.graph_version} of {run.graph!r}, but this"
-            f" release has version {spec.version}."
+            f" release has version {newest.version}."
         )
     try:
         blank, source = _blank(spec)

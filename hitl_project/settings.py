@@ -197,8 +197,9 @@ HITL_EXECUTORS = {
     "http": "integrations.executors.call_http",
     "github_workflow": "integrations.executors.dispatch_github_workflow",
 }
-# Name of a workflow -> (dotted path to a builder of an uncompiled graph, version of that graph).
-HITL_GRAPHS: dict[str, tuple[str, str]] = {}
+# Name of a workflow -> (dotted path to a builder of an uncompiled graph, version of that graph); a
+# third part maps earlier versions, kept for the runs that they began, to their builders.
+HITL_GRAPHS: dict[str, tuple[str, str] | tuple[str, str, dict[str, str]]] = {}
 # Requests, votes and audit entries are kept for ever; what these take is kept for so many days.
 HITL_RETENTION_DAYS = _retention_days(os.environ.get("HITL_RETENTION_DAYS", "").strip() or "90")
 HITL_PURGES = [

@@ -169,6 +169,27 @@ def test_a_graph_that_is_registered_no_more_stops_its_runs_loudly(
     assert (scenes.fresh(run).status, others.effects) == ("completed", ACTED)
 
 
+def test_a_version_that_is_kept_takes_the_runs_it_began_to_their_end(
+    worker: Worker, install: Any, settings: Any
+) -> None:
+    install("first")
+    old = worker.start("shipping")
+    releases = "tests.agents.graphs_of_releases"
+    renamed = (f"{releases}.question_renamed", "2", {"1": f"{releases}.first"})
+    settings.HITL_GRAPHS = {"shipping": renamed}
+    new = worker.start("shipping")
+    for run, version in ((old, "1"), (new, "2")):
+        done = decided(worker, run)
+        assert (done.status, done.graph_version) == ("completed", version)
+    assert others.effects == ACTED * 2
+    # Without the one that it waits in, it stops as ever.
+    settings.HITL_GRAPHS = {"shipping": (f"{releases}.first", "1")}
+    waiting = worker.start("shipping")
+    settings.HITL_GRAPHS = {"shipping": (renamed[0], "2", {"0": f"{releases}.first"})}
+    stopped = decided(worker, waiting)
+    assert "was started with version 1 of 'shipping', but" in stopped.attention
+
+
 SHIPPING = """
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt

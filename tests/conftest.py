@@ -22,7 +22,7 @@ from tests.tools import require_contracts
 # gateway whose logs and traces are followed.
 _GATEWAY = (
     *("crashes", "hitl_linear_webhook", "outages", "outcomes", "races", "trust", "user_graphs"),
-    *("restored", "ways_to_decide", "what_crashed"),
+    *("ways_to_decide", "what_crashed"),
 )
 _BROWSER = (
     *("accessibility", "admin_browser", "browser", "browser_runs", "insights_browser"),

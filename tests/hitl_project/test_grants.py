@@ -32,6 +32,7 @@ RIGHTS = {
     "approvals_approverprofile": CHANGE,
     "approvals_auditentry": APPEND,
     "approvals_channelpause": CHANGE,
+    "approvals_databaseidentity": CHANGE,
     "approvals_delivery": ALL,
     "approvals_heartbeat": CHANGE,
     "approvals_inboundwebhook": APPEND,  # and some of its columns

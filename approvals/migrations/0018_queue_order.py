@@ -9,7 +9,7 @@ from approvals.online_ddl import AddIndexOnline
 class Migration(migrations.Migration):
     # An index is created beside the writing only outside a transaction.
     atomic = False
-    dependencies = [("approvals", "0016_audit_indexes")]
+    dependencies = [("approvals", "0017_database_identity")]
 
     operations = [
         AddIndexOnline(

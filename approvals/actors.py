@@ -6,11 +6,9 @@ from typing import cast
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 
 from approvals.core.lifecycle import Actor, Via
-from approvals.core.roles import Ability, may, roles_of
+from approvals.core.roles import OPERATORS, Ability, may, roles_of
 from approvals.models import ApiToken, ApproverProfile, ClockTimestamp
 from approvals.policy import policy_groups
-
-OPERATORS = "operators"
 
 
 def user_actor(user: User | AbstractBaseUser | AnonymousUser, via: Via) -> Actor:

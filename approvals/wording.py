@@ -24,6 +24,7 @@ VIA: Mapping[str, str] = {
     Via.ADMIN: "in the admin",
     Via.API: "by the API",
     Via.COMMAND: "by a command",
+    Via.SIGN_ON: "",
     Via.LINEAR_MOVE: "by moving the Linear issue",
     Via.LINEAR_COMMENT: "by a comment in Linear",
     Via.LINEAR_REACTION: "by a reaction in Linear",

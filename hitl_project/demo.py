@@ -13,8 +13,9 @@ from django.contrib.auth.models import User
 
 from agents.models import Run, RunStatus
 from agents.services import start_run
-from approvals.actors import OPERATORS, user_actor
+from approvals.actors import user_actor
 from approvals.core.lifecycle import Via
+from approvals.core.roles import OPERATORS
 from approvals.services import create_approver, create_token
 from hitl_project.embedded.folder import write_private
 

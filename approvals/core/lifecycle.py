@@ -34,6 +34,7 @@ class Via(StrEnum):
     ADMIN = "admin"
     API = "api"
     COMMAND = "command"
+    SIGN_ON = "sign_on"
     LINEAR_MOVE = "linear_move"
     LINEAR_COMMENT = "linear_comment"
     LINEAR_REACTION = "linear_reaction"

@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from approvals.core.lifecycle import Actor, Via
 
+# The group whose members operate.
+OPERATORS = "operators"
+
 
 class Ability(StrEnum):
     """Something a person or a program may be allowed to do."""
@@ -31,8 +34,9 @@ class Role(StrEnum):
 
 # An approver decides only what the policy of the request lets them decide; nobody is exempt.
 # Who may decide, and how one logs in, is a superuser's word or the command line's: whoever runs
-# commands on the gateway's machines is the root of trust. Operators look after everything else
-# about people and tokens; no operator can become several approvers, or ask as somebody else.
+# commands on the gateway's machines is the root of trust. They may leave it to a provider of
+# single sign-on to say who is in the groups that they name for it. Operators look after everything
+# else about people and tokens; no operator can become several approvers, or ask as somebody else.
 ABILITIES: Mapping[Role, frozenset[Ability]] = {
     Role.VIEWER: frozenset({Ability.READ}),
     Role.REQUESTER: frozenset({Ability.READ, Ability.START, Ability.CANCEL_OWN}),
@@ -61,6 +65,11 @@ def may(roles: Iterable[Role], ability: Ability) -> bool:
 def may_say_who_decides(actor: Actor) -> bool:
     """Whether a verb may take this actor's word for it; superusers give theirs in the admin."""
     return actor.via is Via.COMMAND
+
+
+def may_vouch(actor: Actor) -> bool:
+    """Whether the actor says who logged in at a provider, and which groups it gives them."""
+    return actor.via is Via.SIGN_ON
 
 
 def may_make_token(actor: Actor, owner_id: int) -> bool:

@@ -4,7 +4,7 @@ from approvals.models.delivery import ChannelPause, Delivery, Heartbeat
 from approvals.models.identity import CurrentIdentity, DatabaseIdentity
 from approvals.models.metrics import MetricLabel, RolledUpRequests, RollUpMark, Tally
 from approvals.models.owed import ClockTimestamp, Owed
-from approvals.models.people import ApiToken, ApproverProfile
+from approvals.models.people import ApiToken, ApproverProfile, ProviderIdentity
 from approvals.models.request import ApprovalRequest, AuditEntry, Vote, VoteRefusal
 from approvals.models.spared import SparedRequest
 from approvals.models.webhook import InboundWebhook
@@ -24,6 +24,7 @@ __all__ = [
     "InboundWebhook",
     "MetricLabel",
     "Owed",
+    "ProviderIdentity",
     "RequestWords",
     "RollUpMark",
     "RolledUpRequests",

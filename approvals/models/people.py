@@ -32,6 +32,24 @@ class ApproverProfile(models.Model):
         return str(self.user)
 
 
+class ProviderIdentity(models.Model):
+    """Links an account to the same person at a provider of single sign-on."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255, help_text="who the person is to the issuer")
+    linked_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="one_account_a_subject"),
+            models.UniqueConstraint(fields=["user", "issuer"], name="one_subject_an_issuer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} at {self.issuer}"
+
+
 class ApiToken(models.Model):
     """A bearer token of one user; only its sha256 is kept."""
 

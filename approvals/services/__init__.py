@@ -28,12 +28,15 @@ from approvals.services.retention import (
     purge_old,
     purge_webhook_bodies,
 )
+from approvals.services.sign_on import Person, admit_person
 
 __all__ = [
     "SYSTEM",
     "Ballot",
     "Opened",
+    "Person",
     "accept_database",
+    "admit_person",
     "assess_task",
     "beat_heart",
     "cancel_request",

@@ -16,7 +16,7 @@ from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Via
 from approvals.core.roles import Ability, may_make_token, may_say_who_decides
 from approvals.errors import InvalidInput, NotAllowed
-from approvals.models import ApiToken, ApproverProfile, ClockTimestamp
+from approvals.models import ApiToken, ApproverProfile, ClockTimestamp, ProviderIdentity
 
 # Whoever may run commands on the gateway's machines; nobody else calls without an actor.
 COMMAND_LINE = Actor(name="command line", via=Via.COMMAND, key="command line")
@@ -33,13 +33,15 @@ def create_approver(
     email: str,
     groups: Sequence[str],
     linear_user_id: str = "",
+    identity: tuple[str, str] | None = None,
     password: str = "",
     actor: Actor = COMMAND_LINE,
 ) -> User:
     """Create or update an account that may decide through the given groups.
 
-    Raises NotAllowed for anybody but the command line, and InvalidInput where the Linear user
-    already belongs to somebody else.
+    `identity` is who the person is at a provider of single sign-on: its issuer, and their subject
+    there. Raises NotAllowed for anybody but the command line, and InvalidInput where the Linear
+    user or the identity already belongs to somebody else.
     """
     if not may_say_who_decides(actor):
         raise NotAllowed("An approver is made by a superuser in the admin, or on the command line.")
@@ -49,6 +51,7 @@ def create_approver(
         )
         if linear_user_id and taken.exists():
             raise InvalidInput("linear_user", "This Linear user is linked to another account.")
+        _free(name, identity)
         user, created = User.objects.get_or_create(username=name, defaults={"email": email})
         user.email = email
         if password:
@@ -61,8 +64,23 @@ def create_approver(
         # Without one given, a link made before stays.
         known = {"linear_user_id": linear_user_id} if linear_user_id else {}
         ApproverProfile.objects.update_or_create(user=user, defaults=known)
+        if identity is not None:
+            issuer, subject = identity
+            ProviderIdentity.objects.update_or_create(
+                user=user, issuer=issuer, defaults={"subject": subject}
+            )
         record_account(user.pk, actor=actor, changed=["password"] if password else [])
     return user
+
+
+def _free(name: str, identity: tuple[str, str] | None) -> None:
+    """Refuse to link who somebody is at a provider to a second account."""
+    if identity is None:
+        return
+    issuer, subject = identity
+    linked = ProviderIdentity.objects.filter(issuer=issuer, subject=subject)
+    if linked.exclude(user__username=name).exists():
+        raise InvalidInput("identity", "This subject is linked to another account.")
 
 
 def record_account(user_id: int, *, actor: Actor, changed: Sequence[str] = ()) -> None:
@@ -72,6 +90,7 @@ def record_account(user_id: int, *, actor: Actor, changed: Sequence[str] = ()) -
     """
     user = User.objects.select_for_update().get(pk=user_id)
     linear = ApproverProfile.objects.filter(user=user).values_list("linear_user_id", flat=True)
+    identities = ProviderIdentity.objects.filter(user=user).order_by("issuer")
     data = {
         "name": user.username,
         "full_name": user.get_full_name(),
@@ -81,6 +100,7 @@ def record_account(user_id: int, *, actor: Actor, changed: Sequence[str] = ()) -
         "superuser": user.is_superuser,
         "groups": sorted(user.groups.values_list("name", flat=True)),
         "linear_user_id": linear.first() or "",
+        "identities": [f"{who.subject} at {who.issuer}" for who in identities],
         "changed": list(changed),
     }
     _record(user.pk, EventName.APPROVER_SAVED, actor, data)

@@ -27,6 +27,7 @@ from approvals.models import (
     ChannelPause,
     Delivery,
     Heartbeat,
+    ProviderIdentity,
     Vote,
 )
 from tests.agents.rows import execution_row, run_row
@@ -90,6 +91,7 @@ _STANDING: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (User.user_permissions.through, ("user_id", "permission_id")),
     (Group, ("id", "name")),
     (ApproverProfile, ("user_id", "linear_user_id")),
+    (ProviderIdentity, ("user_id", "issuer", "subject")),
     (ApiToken, ("id", "user_id", "scope", "digest", "revoked_at")),
     (AuditEntry, ("id", "name")),
 )

@@ -219,6 +219,7 @@ def test_the_entry_of_an_account_says_what_it_now_is_but_no_password() -> None:
         "superuser": False,
         "groups": ["platform"],
         "linear_user_id": "u-1",
+        "identities": [],
     }
     assert made.data == facts | {"changed": ["password"]}
     assert changed.data == facts | {"active": False, "changed": ["Active", "password"]}

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from approvals import actors, services
+from approvals import services
 from approvals.core.lifecycle import Via
-from approvals.core.roles import ABILITIES, SCOPES, Ability
+from approvals.core.roles import ABILITIES, OPERATORS, SCOPES, Ability
 from approvals.models import ApiToken, ApprovalRequest, AuditEntry, ClockTimestamp, Vote
 from tests.approvals.http.gateway import DELETE, DEPLOY, MIGRATE, Api, People, body, status_of
 from tests.approvals.scenes import pass_deadline
@@ -34,7 +34,7 @@ def test_a_token_may_do_what_its_scope_s_role_may_and_nothing_else(
     api: Api, people: People, scope: str, call: tuple[Ability, str, str, object]
 ) -> None:
     ability, method, path, sent = call
-    services.create_approver("maria", email="", groups=["release-managers", actors.OPERATORS])
+    services.create_approver("maria", email="", groups=["release-managers", OPERATORS])
     token = services.create_token("maria", scope=scope)
     mine = ability is Ability.CANCEL_OWN
     owner = services.create_token("maria", scope="request") if mine else people.agent
@@ -180,7 +180,7 @@ def test_whoever_asked_may_not_decide_even_with_both_tokens(api: Api, people: Pe
 
 def test_only_whoever_asked_may_cancel_by_api(api: Api, people: People) -> None:
     request_id = api.open(people.agent)
-    services.create_approver("oda", email="", groups=[actors.OPERATORS])
+    services.create_approver("oda", email="", groups=[OPERATORS])
     stranger = services.create_token("oda", scope="request")
     path = f"/approvals/{request_id}/cancel"
     refused = api.call(stranger, "POST", path, {"reason": "mine now"})

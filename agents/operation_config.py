@@ -19,6 +19,7 @@ GATEWAY_SECRETS = frozenset(
         "DATABASE_OWNER_URL",
         "DATABASE_URL",
         "GITHUB_TOKEN",
+        "HITL_OIDC_CLIENT_SECRET",
         "HITL_METRICS_TOKEN",
         "LINEAR_API_KEY",
         "LINEAR_WEBHOOK_SECRET",

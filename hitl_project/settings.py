@@ -14,6 +14,8 @@ from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
+from hitl_project import provider
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -312,10 +314,18 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-# The first refuses whoever has to wait; hitl_project.logins says who that is.
+HITL_OIDC = provider.read(os.environ)
+HITL_PASSWORD_LOGIN = _flag("HITL_PASSWORD_LOGIN", default=True)
+if HITL_OIDC is None and not HITL_PASSWORD_LOGIN:
+    raise ImproperlyConfigured(
+        "HITL_PASSWORD_LOGIN is 0, and without HITL_OIDC_ISSUER nobody could log in."
+    )
+# The first refuses whoever has to wait; hitl_project.logins says who that is. What is not named
+# ends the sessions that it began.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
+    *(["django.contrib.auth.backends.ModelBackend"] if HITL_PASSWORD_LOGIN else []),
+    *(["hitl_project.single_sign_on.ProviderBackend"] if HITL_OIDC else []),
 ]
 AXES_FAILURE_LIMIT = _number("HITL_LOGIN_FAILURES", default=5, least=3, most=100)
 AXES_COOLOFF_TIME = timedelta(
@@ -442,6 +452,8 @@ LOGGING: dict[str, Any] = {
         "httpx": {"level": "WARNING"},
         # Warns of every failed login; hitl_project.logins does of those that lock.
         "axes": {"level": "ERROR"},
+        # Tells at DEBUG what a login is proven by.
+        "authlib": {"level": "INFO"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "django.request": {"filters": ["worth_a_line"]},

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from hitl_project import provider
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMPLETE = {
@@ -69,6 +72,8 @@ def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, co
         ),
         ({"HITL_PRIVATE_NETWORKS": "10.0.0.5/8"}, "host bits set"),
         ({"HITL_PRIVATE_NETWORKS": ","}, "HITL_PRIVATE_NETWORKS is set and names nothing"),
+        ({"HITL_OIDC_CLIENT_ID": "gateway"}, "Set HITL_OIDC_ISSUER and HITL_OIDC_CLIENT_SECRET"),
+        ({"HITL_PASSWORD_LOGIN": "0"}, "nobody could log in"),
         ({"HITL_CONFIG_DIR": "/nowhere"}, "risk-assessment-rules.yaml: cannot be read"),
     ],
 )
@@ -76,3 +81,65 @@ def test_a_wrong_setting_stops_the_boot_with_a_sentence(
     changes: dict[str, str], sentence: str
 ) -> None:
     assert sentence in complaint(**changes)
+
+
+OIDC = {
+    "HITL_OIDC_ISSUER": "https://id.example.com/realms/acme",
+    "HITL_OIDC_CLIENT_ID": "gateway",
+    "HITL_OIDC_CLIENT_SECRET": "what both know",
+}
+
+
+def test_three_variables_are_a_provider_and_none_is_none() -> None:
+    found = provider.read(OIDC)
+    assert found is not None
+    assert (found.name, found.scopes, found.algorithm) == (
+        "id.example.com",
+        "openid profile email",
+        "RS256",
+    )
+    assert (found.groups, found.governed) == ((), frozenset())
+    assert "what both know" not in repr(found)
+    assert provider.read(dict.fromkeys(OIDC, " ")) is None
+
+
+def test_a_group_of_the_provider_may_have_a_name_of_any_form() -> None:
+    mapping = "/sre=platform; cn=releases,ou=groups=release-managers;"
+    found = provider.read({**OIDC, "HITL_OIDC_GROUPS": mapping})
+    assert found is not None
+    assert found.groups == (
+        ("/sre", "platform"),
+        ("cn=releases,ou=groups", "release-managers"),
+    )
+
+
+@pytest.mark.parametrize("name", OIDC)
+def test_half_a_provider_is_refused(name: str) -> None:
+    rest = {known: value for known, value in OIDC.items() if known != name}
+    with pytest.raises(ImproperlyConfigured, match=f"Set {name}: "):
+        provider.read(rest)
+    with pytest.raises(ImproperlyConfigured, match="HITL_OIDC_NAME is set"):
+        provider.read({"HITL_OIDC_NAME": "Example"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HITL_OIDC_ISSUER", "http://id.example.com"),
+        ("HITL_OIDC_ISSUER", "id.example.com"),
+        ("HITL_OIDC_ISSUER", "https://"),
+        ("HITL_OIDC_ISSUER", "https://[id"),
+        ("HITL_OIDC_ISSUER", "https://id.example.com/?tenant=x"),
+        ("HITL_OIDC_SCOPES", "profile email"),
+        ("HITL_OIDC_SCOPES", 'openid "x"'),
+        ("HITL_OIDC_ALGORITHM", "HS256"),
+        ("HITL_OIDC_ALGORITHM", "none"),
+        ("HITL_OIDC_GROUPS", "sre"),
+        ("HITL_OIDC_GROUPS", "sre="),
+        ("HITL_OIDC_GROUPS", "=platform"),
+        ("HITL_OIDC_GROUPS", "sre=platform; sre=operators"),
+    ],
+)
+def test_what_cannot_be_trusted_of_a_provider_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"{name} must"):
+        provider.read({**OIDC, name: value})

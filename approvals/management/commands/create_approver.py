@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,6 +13,7 @@ from approvals.policy import policy_groups
 from approvals.services import create_approver, create_token
 
 LONGEST_LINEAR_ID = 60
+LONGEST_SUBJECT = 255
 
 
 class Command(BaseCommand):
@@ -37,6 +39,13 @@ class Command(BaseCommand):
             "--linear-user", default="", metavar="ID", help="the UUID of the person's Linear user"
         )
         parser.add_argument(
+            "--oidc-subject",
+            default="",
+            metavar="SUBJECT",
+            help="who the person is to the provider in HITL_OIDC_ISSUER; the log names it when"
+            " somebody who is not linked logs in there",
+        )
+        parser.add_argument(
             "--token",
             action="store_true",
             help="also make a token with the scope decide, and print only the token",
@@ -51,7 +60,13 @@ class Command(BaseCommand):
                 f"No policy names {' or '.join(strange)}; the account is made anyway."
             )
         try:
-            create_approver(name, email=email, groups=groups, linear_user_id=options["linear_user"])
+            create_approver(
+                name,
+                email=email,
+                groups=groups,
+                linear_user_id=options["linear_user"],
+                identity=_identity(options["oidc_subject"]),
+            )
             token = create_token(name, scope="decide") if options["token"] else ""
         except Refusal as refusal:
             raise CommandError(str(refusal)) from refusal
@@ -59,6 +74,16 @@ class Command(BaseCommand):
             self.stdout.write(token)
         else:
             self.stderr.write(f"{name} is an approver.")
+
+
+def _identity(subject: str) -> tuple[str, str] | None:
+    if not subject:
+        return None
+    if settings.HITL_OIDC is None:
+        raise CommandError("There is no HITL_OIDC_ISSUER, so nobody has a subject there.")
+    if len(subject) > LONGEST_SUBJECT:
+        raise CommandError(f"A subject has at most {LONGEST_SUBJECT} characters.")
+    return settings.HITL_OIDC.issuer, subject
 
 
 def _check(name: str, email: str, linear_user: str) -> None:

@@ -1,0 +1,279 @@
+"""Single sign-on by OpenID Connect: a login for which a provider vouches.
+
+Authlib speaks the protocol: the authorization code flow with PKCE, state and nonce. Here stands
+what it is held to, whose account a login opens, and what people are told when it fails.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App, OAuthError
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth import login
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.contrib.auth.views import LoginView, redirect_to_login
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+from joserfc.errors import JoseError
+from requests import RequestException
+
+from approvals import services
+from approvals.errors import NotAllowed
+from approvals.services import Person
+from hitl_project.provider import Provider
+
+log = logging.getLogger(__name__)
+
+BACKEND = "hitl_project.single_sign_on.ProviderBackend"
+PROVIDER_SECONDS = 10
+_NEXT = "sign_on_next"
+# OpenID Connect Core 1.0, section 2: no subject is longer.
+_LONGEST_SUBJECT = 255
+# What comes of a provider that is down, or whose answers are not what they should be: Authlib reads
+# them without looking at their shape first.
+_FAULTS = (
+    *(AuthlibBaseError, JoseError, RequestException),
+    *(AttributeError, KeyError, RuntimeError, TypeError, ValueError),
+)
+
+
+class ProviderBackend(ModelBackend):
+    """Keeps the logins that a provider vouched for, and takes no password.
+
+    It stands in the settings with the provider alone, so without one those logins end.
+    """
+
+    def authenticate(self, request: HttpRequest | None, **_: Any) -> None:  # type: ignore[override]
+        """Log nobody in: that is done where the provider's word is heard."""
+
+
+class _Client(DjangoOAuth2App):  # type: ignore[misc]  # Authlib ships no types
+    """Authlib's client, held to the issuer and the algorithm that the settings name."""
+
+    provider: Provider
+
+    def load_server_metadata(self) -> dict[str, Any]:
+        """What the provider says of itself, asked once a process.
+
+        Raises OAuthError where it is not the provider of the settings.
+        """
+        metadata: dict[str, Any] = super().load_server_metadata()
+        if metadata.get("issuer") != self.provider.issuer:
+            self.server_metadata.clear()
+            raise OAuthError("wrong_issuer")
+        metadata["id_token_signing_alg_values_supported"] = [self.provider.algorithm]
+        return metadata
+
+
+@cache
+def _client(provider: Provider) -> _Client:
+    client = _Client(
+        DjangoIntegration("oidc"),
+        name="oidc",
+        client_id=provider.client_id,
+        client_secret=provider.client_secret,
+        server_metadata_url=f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration",
+        client_kwargs={
+            "scope": provider.scopes,
+            "code_challenge_method": "S256",
+            "default_timeout": PROVIDER_SECONDS,
+        },
+    )
+    client.provider = provider
+    return client
+
+
+class LogIn(LoginView):
+    """The page to log in, by password and by whatever the settings name."""
+
+    def post(self, request: HttpRequest, *args: str, **kwargs: Any) -> HttpResponse:
+        """Log in by password, where the settings let anybody."""
+        if not settings.HITL_PASSWORD_LOGIN:
+            # A page from before they were switched off: the new one shows what is left.
+            return redirect(request.get_full_path())
+        return super().post(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """What the page shows beside the form."""
+        shown = {"provider": settings.HITL_OIDC, "by_password": settings.HITL_PASSWORD_LOGIN}
+        return super().get_context_data(**kwargs) | shown
+
+
+def admin_login(request: HttpRequest) -> HttpResponseBase:
+    """The admin's own door; where there is a provider, everybody takes the one that knows it."""
+    if settings.HITL_OIDC is None:
+        return admin.site.login(request)
+    return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
+
+
+@never_cache
+@require_GET
+def begin(request: HttpRequest) -> HttpResponse:
+    """Lead the browser to the provider."""
+    provider = _provider()
+    request.session[_NEXT] = _wanted(request)
+    # Not by the request's own host: only an address that was registered is answered.
+    back = f"{settings.PUBLIC_URL}{reverse('sign-on-callback')}"
+    try:
+        led: HttpResponse = _client(provider).authorize_redirect(request, back)
+    except _FAULTS as fault:
+        return _unusable(request, provider, fault)
+    return led
+
+
+@never_cache
+@require_GET
+def finish(request: HttpRequest) -> HttpResponse:
+    """Take the provider's answer: log in whom it vouches for, or say why nobody was."""
+    provider = _provider()
+    client = _client(provider)
+    state = request.GET.get("state", "")
+    if client.framework.get_state_data(request.session, state) is None:
+        return _told(
+            request,
+            400,
+            "This login was begun in another browser or too long ago, or is over already.",
+        )
+    if (refusal := request.GET.get("error")) is not None:
+        client.framework.clear_state_data(request.session, state)
+        return _refused(request, provider, refusal)
+    # Asked for anew each time, so that keys that were changed count at once.
+    client.server_metadata.pop("jwks", None)
+    try:
+        token = client.authorize_access_token(
+            request,
+            claims_options={
+                "iss": {"essential": True, "values": [provider.issuer]},
+                "aud": {"essential": True, "values": [provider.client_id]},
+            },
+        )
+        person = _person(provider, _claims(client, token))
+    except OAuthError as fault:
+        if fault.error == "invalid_grant":
+            return _told(request, 400, "This login was used already, or is too old.")
+        return _unusable(request, provider, fault)
+    except _FAULTS as fault:
+        return _unusable(request, provider, fault)
+    return _let_in(request, provider, person)
+
+
+def _let_in(request: HttpRequest, provider: Provider, person: Person) -> HttpResponse:
+    try:
+        account = services.admit_person(person, governed=provider.governed)
+    except NotAllowed as refusal:
+        # The subject is what an operator needs to link the account, and no secret.
+        facts = {"subject": person.subject, "account": person.name}
+        log.warning("A login by single sign-on was refused", extra={"facts": facts})
+        return _told(request, refusal.http_status, str(refusal))
+    wanted = request.session.pop(_NEXT, "")
+    login(request, account, backend=BACKEND)
+    return redirect(wanted or resolve_url(settings.LOGIN_REDIRECT_URL))
+
+
+def _provider() -> Provider:
+    provider: Provider | None = settings.HITL_OIDC
+    if provider is None:
+        raise Http404
+    return provider
+
+
+def _wanted(request: HttpRequest) -> str:
+    """The page that somebody wanted to see, if it is one of ours."""
+    address = request.GET.get("next", "")
+    ours = url_has_allowed_host_and_scheme(
+        address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return address if ours else ""
+
+
+def _claims(client: _Client, token: Mapping[str, Any]) -> dict[str, Any]:
+    """What the provider says of the person: in the signed token first, then where one may ask."""
+    signed = token.get("userinfo")
+    if not signed:
+        raise OAuthError("no_id_token")
+    if "userinfo_endpoint" not in client.server_metadata:
+        return dict(signed)
+    told = client.userinfo(token=token)
+    if told.get("sub") != signed["sub"]:
+        raise OAuthError("wrong_subject")
+    return {**told, **signed}
+
+
+def _person(provider: Provider, claims: Mapping[str, Any]) -> Person:
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not re.fullmatch(
+        rf"[\x20-\x7E]{{1,{_LONGEST_SUBJECT}}}", subject
+    ):
+        raise OAuthError("wrong_subject")
+    theirs = claims.get(provider.groups_claim, [])
+    names = [theirs] if isinstance(theirs, str) else theirs
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise OAuthError("wrong_groups")
+    # An address that the provider did not check is anybody's.
+    email = _line(claims, "email", 254) if claims.get("email_verified") is True else ""
+    return Person(
+        issuer=provider.issuer,
+        subject=subject,
+        name=_account_name(_line(claims, "preferred_username", 150), email, subject),
+        email=email,
+        first_name=_line(claims, "given_name", 150),
+        last_name=_line(claims, "family_name", 150),
+        groups=frozenset(ours for name, ours in provider.groups if name in names),
+    )
+
+
+def _line(claims: Mapping[str, Any], name: str, longest: int) -> str:
+    """A claim as one readable line, or nothing."""
+    text = claims.get(name)
+    fits = isinstance(text, str) and len(text) <= longest and text.isprintable()
+    return str(text) if fits else ""
+
+
+def _account_name(*names: str) -> str:
+    """The first that may be an account's name; in ASCII, so that none only looks like another."""
+    for name in names:
+        try:
+            ASCIIUsernameValidator()(name)
+        except ValidationError:
+            continue
+        if len(name) <= 150:
+            return name
+    return ""
+
+
+def _refused(request: HttpRequest, provider: Provider, error: str) -> HttpResponse:
+    """What the provider answered instead of a login; its words may be anybody's, so only a code."""
+    if error == "access_denied":
+        return _told(request, 403, f"{provider.name} did not let you in.")
+    return _unusable(request, provider, OAuthError(error))
+
+
+def _unusable(request: HttpRequest, provider: Provider, fault: Exception) -> HttpResponse:
+    """The page for a provider that fails; why is for the log, without what it answered."""
+    error = fault.error if isinstance(fault, AuthlibBaseError | JoseError) else ""
+    known = error if re.fullmatch(r"[a-z_]{1,40}", error or "") else ""
+    facts = {"fault": type(fault).__name__, **({"error": known} if known else {})}
+    log.error("The provider of single sign-on could not be used", extra={"facts": facts})
+    return _told(
+        request,
+        502,
+        f"{provider.name} cannot be reached, or gave an answer that the gateway cannot trust."
+        " Somebody who runs the gateway can see why.",
+    )
+
+
+def _told(request: HttpRequest, status: int, sentence: str) -> HttpResponse:
+    """A page with a sentence and a way to try again."""
+    shown = {"sentence": sentence, "next": request.session.get(_NEXT, "")}
+    return render(request, "registration/sign_on_failed.html", shown, status=status)

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
 
+DEEPEST = 50
+MOST_VALUES = 100_000
+
 
 class ConfigError(Exception):
     """A configuration file is missing or wrong; the message names file, line and fault."""
@@ -44,28 +47,75 @@ def load_config(path: Path, model: type[M]) -> M:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses, with their line, keys that stand twice and values that Python cannot hold."""
+    """Refuses, with their line, keys that stand twice and values that Python cannot hold.
+
+    So are files that no person writes: what is nested without end, or is short and stands for
+    more than any memory holds, by aliases of aliases.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._level = 0
+        # How many values a node stands for with its aliases, and how deep; by the node's identity.
+        self._extents: dict[int, tuple[int, int]] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        self._level += 1
+        if self._level > DEEPEST:
+            raise _fault(f"nested more than {DEEPEST} deep", event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
+        self._level -= 1
+        if isinstance(event, yaml.AliasEvent):
+            if id(node) not in self._extents:
+                what = f"the alias {event.anchor!r} stands within what it names"
+                raise _fault(what, event.start_mark)
+        elif node is not None:
+            self._extents[id(node)] = self._extent(node)
         if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, _ in node.value:
-                text = str(key.value)
-                if text in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {text!r} stands twice", key.start_mark
-                    )
-                seen.add(text)
+            _refuse_twins(node)
         return node
+
+    def _extent(self, node: yaml.Node) -> tuple[int, int]:
+        """How many values the node stands for, and how deep they are nested."""
+        held: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            held = node.value
+        elif isinstance(node, yaml.MappingNode):
+            held = [part for pair in node.value for part in pair]
+        extents = [self._extents[id(part)] for part in held]
+        values = 1 + sum(number for number, _ in extents)
+        depth = 1 + max((below for _, below in extents), default=0)
+        if values > MOST_VALUES:
+            raise _fault(f"stands for more than {MOST_VALUES} values", node.start_mark)
+        if depth > DEEPEST:
+            raise _fault(f"nested more than {DEEPEST} deep", node.start_mark)
+        return values, depth
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except ValueError as error:
-            raise yaml.constructor.ConstructorError(
-                None, None, str(error), node.start_mark
-            ) from error
+            raise _fault(str(error), node.start_mark) from error
+        except (AttributeError, LookupError) as error:
+            # What the library makes of a value that does not fit the type written before it.
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise _fault(f"this is no {tag}", node.start_mark) from error
+
+
+def _fault(sentence: str, mark: Any) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, sentence, mark)
+
+
+def _refuse_twins(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        # Any other key is refused by its type.
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        if key.value in seen:
+            raise _fault(f"the key {key.value!r} stands twice", key.start_mark)
+        seen.add(key.value)
 
 
 def _parsed(text: str) -> tuple[yaml.Node | None, Any]:

@@ -1,5 +1,6 @@
 """Rules and policies come from files, and a file that does not fit says where and why."""
 
+import time
 from pathlib import Path
 from textwrap import dedent
 
@@ -87,6 +88,10 @@ def test_rules_are_read_with_every_value_as_a_pattern(tmp_path: Path) -> None:
         ("name: deploys", "name: !!python/name:os.system x", "3: not valid YAML: could not"),
         ("name: deploys", "name: 2026-13-45", "3: not valid YAML: month must be in 1..12"),
         ("name: deploys", "name: !!int many", "3: not valid YAML: invalid literal for int"),
+        ("name: deploys", "name: !!int ''", "3: not valid YAML: this is no !!int"),
+        ("name: deploys", "name: !!float ''", "3: not valid YAML: this is no !!float"),
+        ("name: deploys", "name: !!bool maybe", "3: not valid YAML: this is no !!bool"),
+        ("name: deploys", "name: !!timestamp soon", "3: not valid YAML: this is no !!timestamp"),
         ("name: deploys", "name: a\n    name: b", "4: not valid YAML: the key 'name' stands twice"),
         ("name: deploys", "? [a, b]\n    : c", "3: not valid YAML: found unhashable key"),
         ("name: deploys", "name: a\x00b", "3: not valid YAML: special characters are not allowed"),
@@ -137,13 +142,32 @@ def test_two_rules_of_one_name_are_refused(tmp_path: Path) -> None:
         (b"text\n", "1: Input should be a valid dictionary"),
         (b"---\na: 1\n---\nb: 2\n", "3: not valid YAML: but found another document"),
         (b"\xff\xfe\xfa", " cannot be read: "),
-        (b"a: &a [*a]\n", "1: "),
+        (b"a: &a [*a]\n", "1: not valid YAML: the alias 'a' stands within what it names"),
+        (b"a: 1\n? &a {b: *a}\n", "2: not valid YAML: the alias 'a' stands within what it names"),
+        (b"a: " + b"[" * 2_000, "1: not valid YAML: nested more than 50 deep"),
+        (b"- " * 2_000 + b"a", "1: not valid YAML: nested more than 50 deep"),
+        (b"? " * 2_000 + b"a", "1: not valid YAML: nested more than 50 deep"),
     ],
 )
 def test_a_file_that_is_no_such_document_is_refused(
     tmp_path: Path, content: bytes, expected: str
 ) -> None:
     assert fault(tmp_path, content, load_rules).startswith(expected)
+
+
+@pytest.mark.parametrize("breadth", [1, 2, 10])
+@pytest.mark.parametrize("form", ["[{}]", "{{<<: [{}]}}", "{{{}: 1}}"])
+def test_aliases_that_repeat_each_other_out_of_bounds_are_refused_at_once(
+    tmp_path: Path, breadth: int, form: str
+) -> None:
+    lines = ["x0: &x0 {a: 1}"]
+    for level in range(1, 1_000):
+        held = ", ".join([f"*x{level - 1} "] * breadth)
+        lines.append(f"x{level}: &x{level} {form.format(held)}")
+    began = time.monotonic()
+    told = fault(tmp_path, "\n".join(lines), load_rules)
+    assert "not valid YAML" in told
+    assert time.monotonic() - began < 5
 
 
 def test_a_file_that_is_missing_is_refused_by_name(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import RequestDataTooBig
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
@@ -84,6 +85,7 @@ def unavailable(request: HttpRequest, error: OperationalError) -> HttpResponse:
     return response
 
 
+@csrf_exempt
 def no_such_path(request: HttpRequest, rest: str) -> HttpResponse:
     """What is under `/api/` but is not part of the API."""
     sentence = f"There is nothing at /api/{rest[:_LONGEST_FIELD]}; see /api/docs."

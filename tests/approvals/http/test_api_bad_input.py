@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from approvals.models import ApprovalRequest, AuditEntry
 from tests.approvals.http.gateway import DEPLOY, Api, People, body
@@ -154,3 +155,16 @@ def test_a_path_that_is_not_part_of_the_api_is_a_404_in_json(api: Api, people: P
     answer = api.call(people.agent, "GET", "/nothing/here")
     assert answer.status_code == 404
     assert "/api/docs" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/approvals/a/b/c", "/workflows/not-a-uuid/cancel", "/workflows/x"]
+)
+def test_a_path_that_is_not_part_of_it_is_answered_in_json_to_any_method(
+    db: None, method: str, path: str
+) -> None:
+    """A program has no form's token, and could not read a page that asks for one."""
+    answer = Client(enforce_csrf_checks=True).generic(method, f"/api{path}")
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith(f"There is nothing at /api{path}")

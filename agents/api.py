@@ -15,7 +15,7 @@ from approvals.bearer import ApiCall, actor_of
 from approvals.core.lifecycle import Status
 from approvals.core.roles import Ability
 from approvals.masking import quiet, quiet_json
-from approvals.schemas import Problem
+from approvals.schemas import Problem, links
 
 _PROBLEMS = frozenset({401, 403, 404, 409, 422})
 
@@ -96,7 +96,20 @@ class RunItem(Schema):
     ended_at: datetime | None
 
 
-@router.post("", response={202: StartedAnswer, _PROBLEMS: Problem}, summary="Start a workflow")
+@router.post(
+    "",
+    response={202: StartedAnswer, _PROBLEMS: Problem},
+    summary="Start a workflow",
+    openapi_extra={
+        "responses": {
+            202: links(
+                "workflow_id",
+                "workflow_id",
+                {"follow": "agents_api_follow", "cancel": "agents_api_cancel"},
+            )
+        }
+    },
+)
 def start(request: ApiCall, body: StartBody) -> Answer[Any]:
     """Record a run; a worker starts it, and it waits wherever people must decide."""
     actor = actor_of(request, Ability.START)

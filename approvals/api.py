@@ -18,7 +18,7 @@ from approvals.core.risk import Risk
 from approvals.core.roles import Ability
 from approvals.errors import RequestNotFound
 from approvals.patience import patiently
-from approvals.schemas import ApprovalItem, Problem, approval_item
+from approvals.schemas import ApprovalItem, Problem, approval_item, links
 from approvals.selectors.queue import list_requests
 from approvals.selectors.request import find_for_linear, get_request, linear_link
 
@@ -151,6 +151,20 @@ class Filters(Schema):
     "",
     response={201: OpenedAnswer, 200: NotRequiredAnswer, _PROBLEMS: Problem},
     summary="Ask whether an operation may run",
+    openapi_extra={
+        "responses": {
+            201: links(
+                "reference",
+                "request_id",
+                {
+                    "follow": "approvals_api_get_approval",
+                    "approve": "approvals_api_approve",
+                    "reject": "approvals_api_reject",
+                    "cancel": "approvals_api_cancel",
+                },
+            )
+        }
+    },
 )
 async def open_approval(request: ApiCall, body: OpenBody, wait: Wait = 0) -> Status[Any]:
     """Assess a task and open a request where people must decide.

@@ -1,5 +1,6 @@
 """What the API shows of a request, and how it says that something went wrong."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -127,4 +128,18 @@ def approval_item(row: "ApprovalRequest", now: datetime) -> dict[str, Any]:
         "decided_by": row.decided_by or None,
         "pr_url": row.pr_url or None,
         "github_repo": row.github_repo or None,
+    }
+
+
+def links(parameter: str, field: str, operations: Mapping[str, str]) -> dict[str, Any]:
+    """Where an answer leads, as OpenAPI describes it: names of links by the operation they call.
+
+    Each takes its `parameter` from that field of the answer.
+    """
+    found = {parameter: f"$response.body#/{field}"}
+    return {
+        "links": {
+            name: {"operationId": operation, "parameters": found}
+            for name, operation in operations.items()
+        }
     }

@@ -33,6 +33,25 @@ def test_the_description_names_every_call_and_how_to_authenticate(api: Api, peop
     assert {"200", "201", "401", "403", "409", "422"} <= set(opening["responses"])
 
 
+def test_every_answer_leads_to_calls_that_there_are(api: Api, people: People) -> None:
+    described = api.call("", "GET", "/openapi.json").json()
+    calls = {
+        call["operationId"]: {parameter["name"] for parameter in call.get("parameters", ())}
+        for found in described["paths"].values()
+        for call in found.values()
+    }
+    links = [
+        link
+        for found in described["paths"].values()
+        for call in found.values()
+        for answer in call["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) == 6
+    for link in links:
+        assert set(link["parameters"]) <= calls[link["operationId"]]
+
+
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A page of a real browser."""

@@ -15,7 +15,7 @@ WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint chaos bench dashboard screenshots
+.PHONY: help run test lint chaos fuzz bench dashboard screenshots
 
 help: ## Say what there is to make
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ lint:
 
 chaos: .venv/dev.stamp ## Kill and break everything while workflows run; N=10000 for more, SEED=S to repeat
 	@$(WITH_MAKE) $(VENV) -m tests.chaos $(if $(N),--runs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: .venv/dev.stamp ## Send inputs that nobody would, 20,000 of them; N=1000 for fewer, SEED=S to repeat
+	@$(WITH_MAKE) $(VENV) -m tests.fuzz $(if $(N),--inputs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: .venv/dev.stamp ## Measure the hot paths, each beside its floor
 	@$(WITH_MAKE) $(VENV) -m bench $(ARGS)

@@ -1,0 +1,81 @@
+"""A few hundred inputs of each kind; `make fuzz` sends twenty thousand."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import schemathesis
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from django.test import Client
+from pytest_django import Settings
+
+from approvals import outbox
+from tests.fuzz.calls import Calls
+from tests.fuzz.files import KINDS, Kind, contents
+from tests.fuzz.findings import Findings
+from tests.fuzz.hooks import SECRET, Hooks, hooks, samples
+from tests.fuzz.rights import Rights
+
+# The same inputs each time: what is red stays red until it is mended.
+SEED = 5
+
+
+@pytest.fixture
+def rights(db: None, settings: Settings) -> Iterator[Rights]:
+    """The people, at a gateway that tells nobody and hears Linear."""
+    settings.HITL_CHANNELS = []
+    settings.LINEAR_WEBHOOK_SECRETS = [SECRET]
+    outbox.channels.cache_clear()
+    yield Rights.made()
+    outbox.channels.cache_clear()
+
+
+@pytest.fixture
+def _one_connection() -> Iterator[None]:
+    """Keep the connection, which holds the test's transaction, beyond each call."""
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in signals:
+        signal.connect(close_old_connections)
+
+
+@pytest.mark.usefixtures("_one_connection")
+def test_no_call_fails_and_none_decides_without_a_right_to(rights: Rights) -> None:
+    findings = Findings(SEED)
+    schema = schemathesis.openapi.from_wsgi("/api/openapi.json", WSGIHandler())
+    calls = Calls(schema, rights, SEED, waits=False)
+    for label, cases in calls.each():
+        findings.run(label, cases, calls.judge, 10)
+    calls.in_a_row(findings, 40)
+    assert findings.failures == {}, findings.report()
+    assert list(rights.breaches()) == []
+
+
+def test_no_webhook_fails_and_none_decides_but_as_linear_says(
+    rights: Rights,
+) -> None:
+    def send(body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        given = dict(headers)
+        kind = given.pop("Content-Type", "application/json")
+        response = Client().generic("POST", "/resume", body, content_type=kind, headers=given)
+        return response.status_code, response.content
+
+    findings = Findings(SEED)
+    judged = Hooks(send, rights)
+    findings.run("webhooks", hooks(samples()), judged.judge, 150)
+    assert findings.failures == {}, findings.report()
+    assert list(rights.breaches()) == []
+    # Some of them did say something, or nothing would be proven.
+    assert findings.inputs["webhooks: resumed"] + findings.inputs["webhooks: recorded"] > 3
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_no_file_ends_a_start_but_by_a_sentence(kind: Kind, tmp_path: Path) -> None:
+    findings = Findings(SEED)
+    findings.run(kind.name, contents(kind), lambda content: kind.judge(content, tmp_path), 30)
+    assert findings.failures == {}, findings.report()
+    assert findings.inputs[f"{kind.name}: taken"] > 0

@@ -43,6 +43,7 @@ def test_a_superuser_says_who_decides_and_the_log_tells_it(superuser: Client) ->
         "superuser": False,
         "groups": ["release-managers"],
         "linear_user_id": LINEAR,
+        "identities": [],
     }
     given = ["Email address", "Groups", "Staff status", "approver profile"]
     assert sorted(changed.data.pop("changed")) == given

@@ -25,7 +25,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
-from joserfc.errors import JoseError
+from joserfc.errors import ClaimError, JoseError
 from requests import RequestException
 
 from approvals import services
@@ -263,7 +263,9 @@ def _unusable(request: HttpRequest, provider: Provider, fault: Exception) -> Htt
     """The page for a provider that fails; why is for the log, without what it answered."""
     error = fault.error if isinstance(fault, AuthlibBaseError | JoseError) else ""
     known = error if re.fullmatch(r"[a-z_]{1,40}", error or "") else ""
-    facts = {"fault": type(fault).__name__, **({"error": known} if known else {})}
+    claim = fault.claim if isinstance(fault, ClaimError) else ""
+    told = {"fault": type(fault).__name__, "error": known, "claim": claim}
+    facts = {name: fact for name, fact in told.items() if fact}
     log.error("The provider of single sign-on could not be used", extra={"facts": facts})
     return _told(
         request,

@@ -296,29 +296,37 @@ LATER = 10**10
 
 
 @pytest.mark.parametrize(
-    "lie",
+    ("lie", "why"),
     [
-        {"iss": "https://another.example.com"},
-        {"aud": "another-application"},
-        {"aud": ["another-application"], "azp": "gateway"},
-        {"nonce": "of-another-login"},
-        {"exp": 1_700_000_000},
-        {"iat": LATER},
-        {"sub": "somebody-else"},
-        {"sub": ""},
-        {"sub": 7},
-        {"groups": {"sre": True}},
+        ({"iss": "https://another.example.com"}, {"error": "invalid_claim", "claim": "iss"}),
+        ({"aud": "another-application"}, {"error": "invalid_claim", "claim": "aud"}),
+        (
+            {"aud": ["another-application"], "azp": "gateway"},
+            {"error": "invalid_claim", "claim": "aud"},
+        ),
+        ({"nonce": "of-another-login"}, {"error": "invalid_claim", "claim": "nonce"}),
+        ({"exp": 1_700_000_000}, {"error": "expired_token", "claim": "exp"}),
+        ({"iat": LATER}, {"claim": "iat"}),
+        ({"sub": "somebody-else"}, {"error": "wrong_subject"}),
+        ({"sub": ""}, {"error": "wrong_subject"}),
+        ({"sub": 7}, {}),
+        ({"groups": {"sre": True}}, {"error": "wrong_groups"}),
     ],
     ids=str,
 )
 def test_a_signed_token_that_is_not_for_this_login_is_refused(
-    provider: OpenIdProvider, lie: dict[str, Any]
+    provider: OpenIdProvider,
+    caplog: pytest.LogCaptureFixture,
+    lie: dict[str, Any],
+    why: dict[str, str],
 ) -> None:
     know(provider, lies=lie)
     browser = Client()
     refused = sign_on(provider, browser)
     assert (refused.status_code, logged_in(browser)) == (502, False)
     assert not User.objects.exists()
+    (facts,) = [vars(line)["facts"] for line in caplog.records if "facts" in vars(line)]
+    assert facts.items() >= why.items()
 
 
 def test_a_token_signed_with_the_shared_secret_is_refused(provider: OpenIdProvider) -> None:

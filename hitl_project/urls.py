@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.auth import urls as auth_urls
 from django.contrib.auth.views import LogoutView
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.urls import URLPattern, include, path
+from django.urls import URLPattern, include, path, re_path
 
 from approvals.health import healthz, metrics, readyz
 from approvals.stream import events
@@ -49,7 +49,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include(accounts)),
     path("api/", api.urls),
-    path("api/<path:rest>", no_such_path),
+    # Whatever else, a line break in the path too, which <path:rest> would not take.
+    re_path(r"^api/(?P<rest>[\s\S]+)", no_such_path),
     path("resume", resume, name="resume"),
     path("webhooks/linear", resume),
     path("events", events, name="events"),

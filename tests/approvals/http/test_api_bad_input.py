@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.test import Client
@@ -159,7 +160,8 @@ def test_a_path_that_is_not_part_of_the_api_is_a_404_in_json(api: Api, people: P
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/approvals/a/b/c", "/workflows/not-a-uuid/cancel", "/workflows/x"]
+    "path",
+    ["/nothing", "/approvals/a/b/c", "/workflows/not-a-uuid/cancel", "/workflows/x", "/a%0Ab%0A"],
 )
 def test_a_path_that_is_not_part_of_it_is_answered_in_json_to_any_method(
     db: None, method: str, path: str
@@ -167,4 +169,4 @@ def test_a_path_that_is_not_part_of_it_is_answered_in_json_to_any_method(
     """A program has no form's token, and could not read a page that asks for one."""
     answer = Client(enforce_csrf_checks=True).generic(method, f"/api{path}")
     assert answer.status_code == 404
-    assert answer.json()["detail"].startswith(f"There is nothing at /api{path}")
+    assert answer.json()["detail"].startswith(f"There is nothing at /api{unquote(path)};")

@@ -5,7 +5,7 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID, uuid4
 
 from approvals.core.lifecycle import Status
@@ -13,51 +13,63 @@ from approvals.models import ApprovalRequest
 from approvals.services import open_request
 from bench import opening
 from bench.load import Load, http_post, send_all
-from bench.measure import Side
+from bench.measure import Counts, Ratio, Result, Side, compare
 from bench.operation import AGENT, TASK
 from bench.people import DECIDES_LINEAR_ID, asking
+from bench.stack import Stack
 
 NAME = "signed webhook -> 200, decision committed"
 CONCURRENCY = 16
+FULL = Counts(rounds=5, alone=50, together=96, warm_up=30)
+QUICK = Counts(rounds=1, alone=10, together=32, warm_up=5)
+GOALS = (Ratio("p50_ms", 2), Ratio("per_second", 0.5))
 
 
 class NotDecided(Exception):
     """A webhook was answered 200 although it decided nothing."""
 
 
-def gateway(port: int) -> Side:
+def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
+    """Send webhooks to the web server and to the floor's; no worker runs."""
+    with stack.gateway("deciding") as place, place.web(), place.bare() as bare_port:
+        sides = gateway(place.port), bare(bare_port, place.floor_url)
+        yield compare(NAME, *sides, counts, GOALS)
+
+
+def gateway(port: int, label: str = "gateway") -> Side:
     """Each webhook decides one request, and owes Linear and the run the news."""
 
     def decide(count: int, concurrency: int) -> Load:
-        request_ids = [_opened() for _ in range(count)]
-        load = send_all(port, _webhooks(request_ids), 200, concurrency=concurrency)
+        request_ids = [opened() for _ in range(count)]
+        load = send_all(port, webhooks(request_ids), 200, concurrency=concurrency)
         approved = ApprovalRequest.objects.filter(pk__in=request_ids, status=Status.APPROVED)
         if approved.count() != count:
             raise NotDecided(f"{count} webhooks decided {approved.count()} requests.")
         return load
 
-    return _side(decide)
+    return _side(label, decide)
 
 
-def bare(port: int) -> Side:
+def bare(port: int, url: str) -> Side:
     """The HMAC and the statements of floor.sql; one that changes no row is answered 500."""
 
     def decide(count: int, concurrency: int) -> Load:
         request_ids = [uuid4() for _ in range(count)]
-        opening.insert(request_ids, 1)
-        return send_all(port, _webhooks(request_ids), 200, concurrency=concurrency)
+        opening.insert(url, request_ids, 1)
+        return send_all(port, webhooks(request_ids), 200, concurrency=concurrency)
 
-    return _side(decide)
+    return _side("floor", decide)
 
 
-def _side(decide: Callable[[int, int], Load]) -> Side:
+def _side(label: str, decide: Callable[[int, int], Load]) -> Side:
     return Side(
-        alone=lambda count: decide(count, 1).seconds,
-        together=lambda count: decide(count, CONCURRENCY).per_second,
+        label,
+        alone=lambda count: decide(count, 1),
+        together=lambda count: decide(count, CONCURRENCY),
     )
 
 
-def _opened() -> UUID:
+def opened() -> UUID:
     """Open a request as a run's would be: with an interrupt, so that the run is owed a resume."""
     opened = open_request(
         workflow_id=str(uuid4()),
@@ -72,7 +84,8 @@ def _opened() -> UUID:
     return opened.request_id
 
 
-def _webhooks(request_ids: Sequence[UUID]) -> list[bytes]:
+def webhooks(request_ids: Sequence[UUID]) -> list[bytes]:
+    """A webhook for each of the requests, which approves it."""
     return [_webhook(request_id) for request_id in request_ids]
 
 

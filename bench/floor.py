@@ -8,14 +8,17 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import uvicorn
 from psycopg_pool import AsyncConnectionPool
+
+from bench.load import Load, run, share
 
 DATABASE_ENV = "BENCH_FLOOR_DATABASE_URL"
 POOL_SIZE = 20
@@ -39,9 +42,9 @@ def statements(section: str) -> tuple[bytes, ...]:
     return tuple(one.strip().encode() for one in part.split(";\n") if one.strip())
 
 
-def open_pool() -> AsyncConnectionPool:
+def open_pool(url: str) -> AsyncConnectionPool:
     """An unopened pool as large as the product's."""
-    return AsyncConnectionPool(os.environ[DATABASE_ENV], min_size=1, max_size=POOL_SIZE, open=False)
+    return AsyncConnectionPool(url, min_size=1, max_size=POOL_SIZE, open=False)
 
 
 async def execute(
@@ -53,6 +56,23 @@ async def execute(
             changed = await connection.execute(statement, parameters)
             if changed.rowcount == 0:
                 raise RuntimeError("A statement of the floor changed no row.")
+
+
+def insert(url: str, request_ids: Sequence[UUID], task: str, concurrency: int) -> Load:
+    """Open these requests in the floor's tables, over so many connections."""
+
+    async def load() -> Load:
+        async with open_pool(url) as pool:
+            await pool.resize(concurrency, concurrency)
+            await pool.wait()
+
+            async def open_one(request_id: UUID) -> None:
+                parameters = {"request_id": request_id, "task": task, "voter": "rosa"}
+                await execute(pool, "open", parameters)
+
+            return await share(request_ids, [open_one] * concurrency)
+
+    return run(load)
 
 
 class DecideByWebhook:
@@ -94,7 +114,7 @@ class DecideByWebhook:
     async def _decide(self, delivery_id: str, body: bytes) -> None:
         if self._pool is None:
             # Without a lifespan, as in the product's server, the first call opens it.
-            self._pool = open_pool()
+            self._pool = open_pool(os.environ[DATABASE_ENV])
             await self._pool.open()
         event = json.loads(body)
         parameters = {

@@ -1,11 +1,15 @@
-"""Measures: two sides in turn, so that the noise of the machine hits both, and their table."""
+"""Measures: two sides in turn, so that the noise of the machine hits both, and what they prove."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+from bench.load import Load
 
 PERCENTILES = (50, 95, 99)
+TIMES = tuple(f"p{percent}_ms" for percent in PERCENTILES)
+RATE = "per_second"
 
 
 @dataclass(frozen=True)
@@ -20,99 +24,182 @@ class Counts:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared.
+    """One of the two that are compared, under the name that the table shows.
 
-    `alone` does so many operations one after the other and returns the seconds of each;
-    `together` does so many at once and returns how many it did a second.
+    `alone` does so many operations one after the other, `together` so many at once.
     """
 
-    alone: Callable[[int], Sequence[float]]
-    together: Callable[[int], float]
+    label: str
+    alone: Callable[[int], Load]
+    together: Callable[[int], Load] | None = None
 
 
 @dataclass
 class Figures:
     """What one side took: the seconds of single operations, and the rate of each round."""
 
+    label: str
     seconds: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    # What the process that made the load used for it, and for how many operations.
+    generator_seconds: float = 0.0
+    generated: int = 0
+
+    def add_times(self, load: Load) -> None:
+        """Keep the times of operations that were done one at a time."""
+        self.seconds += load.seconds
+        self._add_cost(load)
+
+    def add_rate(self, load: Load) -> None:
+        """Keep the rate of operations that were done at once."""
+        self.rates.append(load.per_second)
+        self._add_cost(load)
+
+    def _add_cost(self, load: Load) -> None:
+        if load.cpu_seconds is not None:
+            self.generator_seconds += load.cpu_seconds
+            self.generated += len(load.seconds)
 
     def percentile(self, percent: int) -> float:
         """Seconds that so many percent of the operations did not exceed."""
+        if len(self.seconds) == 1:
+            return self.seconds[0]
         return statistics.quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
 
-    @property
-    def per_second(self) -> float:
-        """The median rate of the rounds."""
-        return statistics.median(self.rates)
+    def values(self) -> dict[str, float]:
+        """Each percentile in milliseconds, and the median rate; only what was measured."""
+        found = {}
+        if self.seconds:
+            for name, percent in zip(TIMES, PERCENTILES, strict=True):
+                found[name] = self.percentile(percent) * 1000
+        if self.rates:
+            found[RATE] = statistics.median(self.rates)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, what the load cost to make, and every raw value."""
+        cost = self.generator_seconds / self.generated * 1000 if self.generated else None
+        return {
+            "label": self.label,
+            **self.values(),
+            "generator_cpu_ms": cost,
+            "all_ms": [value * 1000 for value in self.seconds],
+            "all_per_second": self.rates,
+        }
 
 
 @dataclass(frozen=True)
-class Result:
-    """One measure: the gateway beside its floor."""
+class Fact:
+    """Something else that was seen, such as a process's memory."""
 
     name: str
-    gateway: Figures
-    floor: Figures
+    value: float
+    unit: str
+
+
+class Goal(Protocol):
+    """What a measure is to reach."""
+
+    def text(self) -> str:
+        """The goal in words."""
+
+    def reached(self, result: "Result") -> tuple[str, bool]:
+        """What was reached, and whether that is the goal."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A time at most so many times the floor's, a rate at least so much of it."""
+
+    figure: str
+    limit: float
+    plus_ms: float = 0.0
+
+    def text(self) -> str:
+        """The goal in words."""
+        extent = "at least" if self.figure == RATE else "at most"
+        more = f" + {self.plus_ms:g} ms" if self.plus_ms else ""
+        return f"{_words(self.figure)} {extent} {self.limit:g} x{more}"
+
+    def reached(self, result: "Result") -> tuple[str, bool]:
+        """The ratio, and whether it is the goal."""
+        if result.gateway is None or result.floor is None:
+            raise ValueError(f"{result.name!r} has no floor to be compared with.")
+        ours, floor = (side.values()[self.figure] for side in (result.gateway, result.floor))
+        allowed = floor * self.limit + self.plus_ms
+        met = ours >= allowed if self.figure == RATE else ours <= allowed
+        return f"{ours / floor:.2f} x", met
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A fact, by its name, that is at most so much."""
+
+    fact: str
+    limit: float
+
+    def text(self) -> str:
+        """The goal in words."""
+        return f"{self.fact} at most {self.limit:g}"
+
+    def reached(self, result: "Result") -> tuple[str, bool]:
+        """The value, and whether it is the goal."""
+        (fact,) = (fact for fact in result.facts if fact.name == self.fact)
+        return f"{fact.value:.4g} {fact.unit}", fact.value <= self.limit
+
+
+@dataclass
+class Result:
+    """One measure: the gateway beside its floor where it has one, and facts about it."""
+
+    name: str
+    gateway: Figures | None = None
+    floor: Figures | None = None
+    goals: Sequence[Goal] = ()
+    facts: list[Fact] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """The figures, their ratios and every raw value, in milliseconds and per second."""
+        """Everything as JSON, in milliseconds and per second."""
+        goals = []
+        for goal in self.goals:
+            reached, met = goal.reached(self)
+            goals.append({"goal": goal.text(), "reached": reached, "met": met})
         return {
             "measure": self.name,
-            "gateway": _json(self.gateway),
-            "floor": _json(self.floor),
-            "ratio": dict(zip([*_KEYS, "per_second"], self.ratios(), strict=True)),
+            "gateway": self.gateway and self.gateway.to_json(),
+            "floor": self.floor and self.floor.to_json(),
+            "ratio": self._ratios(),
+            "facts": [vars(fact) for fact in self.facts],
+            "goals": goals,
         }
 
-    def ratios(self) -> list[float]:
-        """The gateway's share of the floor: each percentile, then the rate."""
-        return [
-            *(self.gateway.percentile(p) / self.floor.percentile(p) for p in PERCENTILES),
-            self.gateway.per_second / self.floor.per_second,
-        ]
+    def _ratios(self) -> dict[str, float]:
+        """The gateway's figures as shares of the floor's, where both have them."""
+        if self.gateway is None or self.floor is None:
+            return {}
+        ours, floor = self.gateway.values(), self.floor.values()
+        return {name: ours[name] / floor[name] for name in ours if floor.get(name)}
 
 
-def compare(name: str, gateway: Side, floor: Side, counts: Counts) -> Result:
+def compare(
+    name: str, gateway: Side, floor: Side, counts: Counts, goals: Sequence[Goal] = ()
+) -> Result:
     """Warm both sides up, then measure them in turn, each first in every other round."""
-    result = Result(name, Figures(), Figures())
+    ours, bare = Figures(gateway.label), Figures(floor.label)
     for side in (floor, gateway):
         side.alone(counts.warm_up)
-        side.together(counts.warm_up)
-    pairs = [(gateway, result.gateway), (floor, result.floor)]
+        if side.together is not None:
+            side.together(counts.warm_up)
+    pairs = [(gateway, ours), (floor, bare)]
     for _ in range(counts.rounds):
         pairs.reverse()
         for side, figures in pairs:
-            figures.seconds += side.alone(counts.alone)
+            figures.add_times(side.alone(counts.alone))
         for side, figures in pairs:
-            figures.rates.append(side.together(counts.together))
-    return result
+            if side.together is not None:
+                figures.add_rate(side.together(counts.together))
+    return Result(name, ours, bare, goals)
 
 
-def table(results: Sequence[Result]) -> str:
-    """The results as a table for people: milliseconds, and operations a second."""
-    heads = [*(f"p{percent} ms" for percent in PERCENTILES), "per second"]
-    lines = [f"{'':42}" + "".join(f"{head:>12}" for head in heads)]
-    for result in results:
-        lines += ["", *_rows(result)]
-    return "\n".join(lines)
-
-
-_KEYS = [f"p{percent}_ms" for percent in PERCENTILES]
-
-
-def _rows(result: Result) -> Iterator[str]:
-    yield result.name
-    for name, figures in (("gateway", result.gateway), ("floor", result.floor)):
-        times = "".join(f"{figures.percentile(p) * 1000:12.2f}" for p in PERCENTILES)
-        yield f"{'  ' + name:42}{times}{figures.per_second:12.1f}"
-    yield f"{'  ratio':42}" + "".join(f"{ratio:10.2f} x" for ratio in result.ratios())
-
-
-def _json(figures: Figures) -> dict[str, Any]:
-    times = {key: figures.percentile(p) * 1000 for key, p in zip(_KEYS, PERCENTILES, strict=True)}
-    return {
-        **times,
-        "per_second": figures.per_second,
-        "all_ms": [value * 1000 for value in figures.seconds],
-        "all_per_second": figures.rates,
-    }
+def _words(figure: str) -> str:
+    return figure.removesuffix("_ms").replace("_", " ")

@@ -1,17 +1,27 @@
 """A request opened by API: POST /api/approvals with a token, beside the bare inserts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
 from bench import floor
-from bench.load import Load, http_post, run, send_all, share
-from bench.measure import Side
+from bench.load import Load, generator, http_post, send_all
+from bench.measure import Counts, Ratio, Result, Side, compare
 from bench.operation import AGENT, TASK
 from bench.people import asking_token
+from bench.stack import Stack
 
 NAME = "request opened by API"
 CONCURRENCY = 16
+FULL = Counts(rounds=5, alone=50, together=96, warm_up=30)
+QUICK = Counts(rounds=1, alone=10, together=32, warm_up=5)
+
+
+def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
+    """Open requests through the web server, and rows through psycopg."""
+    with stack.gateway("opening") as place, place.web():
+        sides = gateway(place.port), bare(place.floor_url)
+        yield compare(NAME, *sides, counts, [Ratio("per_second", 0.35)])
 
 
 def gateway(port: int) -> Side:
@@ -22,35 +32,25 @@ def gateway(port: int) -> Side:
         return send_all(port, posts, 201, concurrency=concurrency)
 
     return Side(
-        alone=lambda count: ask(count, 1).seconds,
-        together=lambda count: ask(count, CONCURRENCY).per_second,
+        "gateway",
+        alone=lambda count: ask(count, 1),
+        together=lambda count: ask(count, CONCURRENCY),
     )
 
 
-def bare() -> Side:
-    """The inserts of floor.sql from this process: no HTTP, no token, no rules."""
+def bare(url: str) -> Side:
+    """The inserts of floor.sql by the generator itself: no HTTP, no token, no rules."""
     return Side(
-        alone=lambda count: insert(_ids(count), 1).seconds,
-        together=lambda count: insert(_ids(count), CONCURRENCY).per_second,
+        "floor",
+        alone=lambda count: insert(url, _ids(count), 1),
+        together=lambda count: insert(url, _ids(count), CONCURRENCY),
     )
 
 
-def insert(request_ids: Sequence[UUID], concurrency: int) -> Load:
+def insert(url: str, request_ids: Sequence[UUID], concurrency: int) -> Load:
     """Open these requests in the floor's tables, over so many connections."""
     task = json.dumps(TASK)
-
-    async def load() -> Load:
-        async with floor.open_pool() as pool:
-            await pool.resize(concurrency, concurrency)
-            await pool.wait()
-
-            async def open_one(request_id: UUID) -> None:
-                parameters = {"request_id": request_id, "task": task, "voter": "rosa"}
-                await floor.execute(pool, "open", parameters)
-
-            return await share(request_ids, [open_one] * concurrency)
-
-    return run(load)
+    return generator().submit(floor.insert, url, list(request_ids), task, concurrency).result()
 
 
 def _ids(count: int) -> list[UUID]:

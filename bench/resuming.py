@@ -1,7 +1,7 @@
 """From the commit of a decision to the call of the executor, beside a bare resume of the graph."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -25,11 +25,16 @@ from approvals.core.events import WORKFLOW
 from approvals.core.lifecycle import Choice
 from approvals.models import ApprovalRequest, Delivery
 from approvals.services import cast_vote
-from bench.measure import Side
+from bench.load import Load
+from bench.measure import Counts, Ratio, Result, Side, compare
 from bench.operation import TASK, next_call
 from bench.people import asking, deciding
+from bench.stack import Stack
 
 NAME = "decision committed -> operation executed"
+FULL = Counts(rounds=5, alone=10, together=10, warm_up=5)
+QUICK = Counts(rounds=1, alone=3, together=4, warm_up=1)
+GOALS = (Ratio("p50_ms", 2, plus_ms=5), Ratio("p95_ms", 2))
 WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.02
 # A worker that has just ended its task needs a moment until it listens to its queue again.
@@ -40,9 +45,16 @@ class RunsStuck(Exception):
     """The worker did not bring the runs to where they were awaited."""
 
 
-def gateway() -> Side:
+def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
+    """Decide what runs wait for, with one worker process, and resume a bare graph."""
+    # One process, like for like with the one process of the floor.
+    with stack.gateway("resuming") as place, place.worker("runs"), bare() as floor:
+        yield compare(NAME, gateway(), floor, counts, GOALS)
+
+
+def gateway(label: str = "gateway") -> Side:
     """Runs that wait for a decision, and the worker that resumes them."""
-    return Side(alone=_resume_alone, together=_resume_together)
+    return Side(label, alone=_resume_alone, together=_resume_together)
 
 
 @contextmanager
@@ -73,14 +85,11 @@ def bare() -> Iterator[Side]:
                 spans.append((began, calls.pop()))
             return spans
 
-        def together(count: int) -> float:
+        def together(count: int) -> Load:
             spans = resume(count)
-            return count / (spans[-1][1] - spans[0][0])
+            return _load(spans, spans[-1][1] - spans[0][0])
 
-        yield Side(
-            alone=lambda count: [called - began for began, called in resume(count)],
-            together=together,
-        )
+        yield Side("floor", alone=lambda count: _load(resume(count)), together=together)
 
 
 _VERDICT = {
@@ -106,35 +115,40 @@ def _waiting_thread(graph: Any) -> dict[str, Any]:
     return config
 
 
-def _resume_alone(count: int) -> list[float]:
-    seconds = []
-    for request_id in _waiting_requests(count):
-        committed_at = _approve(request_id)
-        _, called_at = next_call()
-        seconds.append(called_at - committed_at)
-        _wait(_at_rest, "to have nothing left to do")
+def _load(spans: Sequence[tuple[float, float]], elapsed_seconds: float | None = None) -> Load:
+    """What resumes took that each began and called the executor at these moments."""
+    seconds = [called - began for began, called in spans]
+    return Load(seconds, sum(seconds) if elapsed_seconds is None else elapsed_seconds)
+
+
+def _resume_alone(count: int) -> Load:
+    spans = []
+    for request_id in waiting_requests(count):
+        committed_at = approve(request_id)
+        spans.append((committed_at, next_call()[1]))
+        wait(at_rest, "to have nothing left to do")
         time.sleep(IDLE_SECONDS)
-    return seconds
+    return _load(spans)
 
 
-def _resume_together(count: int) -> float:
-    request_ids = _waiting_requests(count)
-    began = min([_approve(request_id) for request_id in request_ids])
-    ended = max([next_call()[1] for _ in request_ids])
-    _wait(_at_rest, "to have nothing left to do")
-    return count / (ended - began)
+def _resume_together(count: int) -> Load:
+    began = [approve(request_id) for request_id in waiting_requests(count)]
+    # Which call belongs to which decision does not matter: only the whole of them is timed.
+    spans = list(zip(began, [next_call()[1] for _ in began], strict=True))
+    wait(at_rest, "to have nothing left to do")
+    return _load(spans, max(called for _, called in spans) - min(began))
 
 
-def _waiting_requests(count: int) -> list[UUID]:
-    """Start runs and return the requests they wait for."""
+def waiting_requests(count: int, seconds: float = WAIT_SECONDS) -> list[UUID]:
+    """Start runs and return the requests they wait for, within so many seconds."""
     runs = [start_run(actor=asking(), workflow=SINGLE_TASK, task=TASK).pk for _ in range(count)]
     waiting = Run.objects.filter(pk__in=runs, status=RunStatus.WAITING)
-    _wait(lambda: waiting.count() == count and _at_rest(), "to have started its runs")
+    wait(lambda: waiting.count() == count and at_rest(), "to have started its runs", seconds)
     requests = ApprovalRequest.objects.filter(workflow_id__in=map(str, runs))
     return list(requests.values_list("pk", flat=True))
 
 
-def _approve(request_id: UUID) -> float:
+def approve(request_id: UUID) -> float:
     """Decide, and return the moment of the commit, before anybody was told."""
     moments: list[float] = []
     with transaction.atomic():
@@ -144,14 +158,16 @@ def _approve(request_id: UUID) -> float:
     return moments[0]
 
 
-def _at_rest() -> bool:
+def at_rest() -> bool:
+    """Whether no run is owed anything."""
     deliveries = Delivery.objects.filter(channel=WORKFLOW, done__lt=F("wanted"))
     return not deliveries.exists() and not Run.objects.filter(done__lt=F("wanted")).exists()
 
 
-def _wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+def wait(condition: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
+    """Wait until the workers have come so far. Raises RunsStuck."""
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise RunsStuck(f"The worker was given {WAIT_SECONDS:.0f} s {what}, and was not done.")
+            raise RunsStuck(f"The worker was given {seconds:.0f} s {what}, and was not done.")
         time.sleep(POLL_SECONDS)

@@ -31,7 +31,7 @@ class NotDecided(Exception):
 
 def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
     """Send webhooks to the web server and to the floor's; no worker runs."""
-    with stack.gateway("deciding") as place, place.web(), place.bare() as bare_port:
+    with stack.served("plain") as place, place.bare() as bare_port:
         sides = gateway(place.port), bare(bare_port, place.floor_url)
         yield compare(NAME, *sides, counts, GOALS)
 

@@ -19,7 +19,7 @@ QUICK = Counts(rounds=1, alone=10, together=32, warm_up=5)
 
 def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
     """Open requests through the web server, and rows through psycopg."""
-    with stack.gateway("opening") as place, place.web():
+    with stack.served("plain") as place:
         sides = gateway(place.port), bare(place.floor_url)
         yield compare(NAME, *sides, counts, [Ratio("per_second", 0.35)])
 

@@ -123,6 +123,8 @@ class Stack:
         self.folder = folder
         self.exits = exits
         self.scale = scale
+        # Gateways that several measures use, by name.
+        self.shared: dict[str, Gateway] = {}
         self._postgres = start_postgres(folder)
         exits.callback(self._postgres.stop)
         self._redis = start_redis(folder)
@@ -171,6 +173,15 @@ class Stack:
         gateway = self.new_gateway(name, more)
         with gateway.current():
             yield gateway
+
+    @contextmanager
+    def served(self, name: str) -> Iterator[Gateway]:
+        """A gateway whose web server runs on, so that several measures can use both."""
+        if name not in self.shared:
+            self.shared[name] = self.new_gateway(name)
+            self.exits.enter_context(self.shared[name].web())
+        with self.shared[name].current():
+            yield self.shared[name]
 
     def new_gateway(self, name: str, more: Mapping[str, str] = _NOTHING) -> Gateway:
         """A gateway over a new database; nothing of it runs yet."""

@@ -28,7 +28,7 @@ FULL = Counts(rounds=3, alone=10_000, together=60, warm_up=500)
 QUICK = Counts(rounds=1, alone=300, together=5, warm_up=100)
 WAIT_SECONDS = 120.0
 POLL_SECONDS = 0.05
-LOOKS = 5
+LOOKS = 3
 SLOWEST, GROWTH = "slowest round, s", "growth of the worker's memory, MB"
 _UPDATE = """
 UPDATE approval_requests SET status = 'expired', decided_at = clock_timestamp(),
@@ -47,9 +47,9 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
     ours, bare = Figures("the worker's sweep"), Figures("one UPDATE")
     meanwhile, before = Figures("while they expire"), Figures("before")
     with place.web(), place.current(), place.worker("sweeps") as worker:
-        workers = processes.family(worker)
         page = _page()
         _sweep(place, counts.warm_up, lambda: None)
+        workers = processes.family(worker)
         send_all(place.port, [page] * LOOKS, 200, concurrency=1)
         at_first = highest = processes.resident_bytes(workers)
         for _ in range(counts.rounds):

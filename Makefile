@@ -15,7 +15,7 @@ WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint chaos fuzz bench dashboard screenshots
+.PHONY: help run test lint chaos fuzz bench soak dashboard screenshots
 
 help: ## Say what there is to make
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -42,8 +42,11 @@ chaos: .venv/dev.stamp ## Kill and break everything while workflows run; N=10000
 fuzz: .venv/dev.stamp ## Send inputs that nobody would, 20,000 of them; N=1000 for fewer, SEED=S to repeat
 	@$(WITH_MAKE) $(VENV) -m tests.fuzz $(if $(N),--inputs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: .venv/dev.stamp ## Measure the hot paths, each beside its floor
-	@$(WITH_MAKE) $(VENV) -m bench $(ARGS)
+bench: .venv/dev.stamp ## Measure everything beside its floor; SCALE=1000000 for more requests
+	@$(WITH_MAKE) $(VENV) -m bench $(if $(SCALE),--scale $(SCALE)) $(ARGS)
+
+soak: .venv/dev.stamp ## Load everything for an hour and see whether anything grows; MINUTES=N
+	@$(WITH_MAKE) $(VENV) -m bench.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 dashboard: .venv/dev.stamp ## Write Grafana's dashboard; ARGS="--documentation-url ADDRESS" for its links
 	@$(VENV) -m deploy.dashboard $(ARGS)

@@ -31,7 +31,17 @@ from bench.stack import Stack, StackFailed, running_stack
 from hitl_project.embedded import EmbeddedServerError
 
 # Each is a module with `measure(stack, counts)`, and counts for a run in full and a quick one.
-MEASURES = ("deciding", "resuming", "opening", "linear", "pages", "expiry", "tabs")
+MEASURES = (
+    "deciding",
+    "resuming",
+    "opening",
+    "linear",
+    "pages",
+    "expiry",
+    "tabs",
+    "burst",
+    "footprint",
+)
 SCALE = 100_000
 QUICK_SCALE = 1_500
 

@@ -6,9 +6,10 @@ A tab follows the stream of changes, and asks for its live part soon after it he
 import asyncio
 import json
 import multiprocessing
+import re
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -24,6 +25,7 @@ GATHER_SECONDS = 0.15
 OPENING_AT_ONCE = 50
 OPEN_SECONDS = 120.0
 END_SECONDS = 10.0
+_SHOWN = re.compile(r"/approvals/([0-9a-f-]{36})/")
 
 
 class TabsFailed(Exception):
@@ -34,13 +36,13 @@ class TabsFailed(Exception):
 class Seen:
     """What one tab saw and when, by the monotonic clock of the machine.
 
-    `told` says which request changed; `page` is the status of an answer, with the text of its body.
+    `told` says which request changed; `status` is that of an answer, which shows these requests.
     """
 
     at: float
     told: str = ""
     status: int = 0
-    page: str = ""
+    shows: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,16 @@ class Tabs:
 
     @classmethod
     @contextmanager
-    def opened(cls, port: int, headers: Mapping[str, str], number: int) -> Iterator[Self]:
-        """Tabs that follow what changes; each has shown the page once. Raises TabsFailed."""
+    def opened(
+        cls, port: int, headers: Mapping[str, str], number: int, *, quiet: bool = False
+    ) -> Iterator[Self]:
+        """Tabs that follow what changes; each has shown the page once. Raises TabsFailed.
+
+        Where they are `quiet`, they do what tabs do, but tell nobody what they saw.
+        """
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_browse, args=(theirs, port, dict(headers), number))
+        process = context.Process(target=_browse, args=(theirs, port, dict(headers), number, quiet))
         process.start()
         theirs.close()
         try:
@@ -94,39 +101,46 @@ class Tabs:
                 raise TypeError(f"A tab said {seen!r}.")
             if seen.told == request_id:
                 told.append(seen.at)
-            elif seen.status == 200 and request_id in seen.page:
+            elif request_id in seen.shows:
                 shown.append(seen.at)
             elif seen.status != 200 and not seen.told:
                 refused += 1
         return Change(told, shown, refused)
 
 
-def _browse(pipe: "Connection[object, object]", port: int, headers: dict[str, str], n: int) -> None:
-    parent_death.die_with_parent(signal.SIGKILL)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_keep_open(pipe, port, headers, n))
-
-
-async def _keep_open(
-    pipe: "Connection[object, object]", port: int, headers: Mapping[str, str], number: int
+def _browse(
+    pipe: "Connection[object, object]", port: int, headers: dict[str, str], n: int, quiet: bool
 ) -> None:
+    parent_death.die_with_parent(signal.SIGKILL)
+
+    def say(seen: Seen) -> None:
+        if not quiet:
+            pipe.send(seen)
+
+    tabs = [_Tab(say, port, headers) for _ in range(n)]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_open(tabs))
+        pipe.send(n)
+        runner.run(_follow(tabs))
+
+
+async def _open(tabs: "Sequence[_Tab]") -> None:
     opening = asyncio.Semaphore(OPENING_AT_ONCE)
-    streams = [_Tab(pipe, port, headers) for _ in range(number)]
 
     async def open_one(tab: "_Tab") -> None:
         async with opening:
             await tab.open()
 
-    await asyncio.gather(*map(open_one, streams))
-    pipe.send(number)
-    await asyncio.gather(*(tab.follow() for tab in streams))
+    await asyncio.gather(*map(open_one, tabs))
+
+
+async def _follow(tabs: "Sequence[_Tab]") -> None:
+    await asyncio.gather(*(tab.follow() for tab in tabs))
 
 
 class _Tab:
-    def __init__(
-        self, pipe: "Connection[object, object]", port: int, headers: Mapping[str, str]
-    ) -> None:
-        self._pipe = pipe
+    def __init__(self, say: Callable[[Seen], None], port: int, headers: Mapping[str, str]) -> None:
+        self._say = say
         self._port = port
         self._stream = http_get("/events", headers)
         part = {"HX-Request": "true", "HX-Target": "queue", "HX-Trigger": "queue"}
@@ -148,7 +162,7 @@ class _Tab:
         async for line in self._reader:
             if line.startswith(b"data: "):
                 told = json.loads(line.removeprefix(b"data: "))["request_id"]
-                self._pipe.send(Seen(time.monotonic(), told=told))
+                self._say(Seen(time.monotonic(), told=told))
                 self._again = True
                 if self._refresh is None or self._refresh.done():
                     self._refresh = asyncio.create_task(self._show())
@@ -158,7 +172,8 @@ class _Tab:
             await asyncio.sleep(GATHER_SECONDS)
             self._again = False
             status, page = await self._ask()
-            self._pipe.send(Seen(time.monotonic(), status=status, page=page))
+            shows = frozenset(_SHOWN.findall(page)) if status == 200 else frozenset()
+            self._say(Seen(time.monotonic(), status=status, shows=shows))
 
     async def _ask(self) -> tuple[int, str]:
         reader, writer = await asyncio.open_connection(HOST, self._port)

@@ -55,9 +55,7 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
         for _ in range(counts.rounds):
             bare.add_rate(_update(place, counts.alone))
             bare.seconds.append(counts.alone / bare.rates[-1])
-            before.add_times(
-                send_all(place.port, [page] * counts.together, 200, concurrency=1)
-            )
+            before.add_times(send_all(place.port, [page] * counts.together, 200, concurrency=1))
 
             def look() -> None:
                 nonlocal highest
@@ -97,9 +95,7 @@ def _update(place: Gateway, count: int) -> Load:
 
 def _sweep(place: Gateway, count: int, meanwhile: Callable[[], None]) -> Load:
     _pass_deadlines(place, count)
-    overdue = ApprovalRequest.objects.filter(
-        status=Status.PENDING, expires_at__lte=outbox.clock()
-    )
+    overdue = ApprovalRequest.objects.filter(status=Status.PENDING, expires_at__lte=outbox.clock())
     began = time.perf_counter()
     outbox.hint_task("approvals.tasks.expire_overdue", "sweeps")
     while overdue.exists():

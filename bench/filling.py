@@ -107,9 +107,7 @@ class _Rows:
             rows.clear()
 
 
-def fill(
-    gateway: Gateway, number: int, *, pending: int, span: timedelta = TWO_YEARS
-) -> None:
+def fill(gateway: Gateway, number: int, *, pending: int, span: timedelta = TWO_YEARS) -> None:
     """Put so many requests, opened over that span, there; the last `pending` of them wait.
 
     This process's Django must work in that gateway. Afterwards the tables are vacuumed and
@@ -206,9 +204,7 @@ class _Life:
         )
         lexemes = {*self._kind.words, *str(self._id).split("-"), *workflow.split("-")}
         lexemes |= {"chef", self._issue.removeprefix("CHEF-")}
-        self._add(
-            "approvals_requestwords", self._id, " ".join(f"'{lexeme}'" for lexeme in lexemes)
-        )
+        self._add("approvals_requestwords", self._id, " ".join(f"'{lexeme}'" for lexeme in lexemes))
         opened = {
             "operation": row.operation,
             "environment": row.environment,
@@ -314,6 +310,8 @@ def _kind(operation: str, environment: str, agent: str) -> _Kind:
         risk_level="high",
         actor=asking(),
     )
+    if opened.request_id is None:
+        raise ValueError(f"The rules let {task['operation']!r} through without a human.")
     row = ApprovalRequest.objects.get(pk=opened.request_id)
     facts = (operation, environment, agent, ASKS)
     return _Kind(

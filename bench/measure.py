@@ -132,6 +132,25 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A time of the gateway, in milliseconds, that is at most so much whatever the floor took."""
+
+    figure: str
+    limit: float
+
+    def text(self) -> str:
+        """The goal in words."""
+        return f"{_words(self.figure)} at most {self.limit:g} ms"
+
+    def reached(self, result: "Result") -> tuple[str, bool]:
+        """The time, and whether it is the goal."""
+        if result.gateway is None:
+            raise ValueError(f"{result.name!r} has no times.")
+        value = result.gateway.values()[self.figure]
+        return f"{value:.1f} ms", value <= self.limit
+
+
+@dataclass(frozen=True)
 class Bound:
     """A fact, by its name, that is at most so much."""
 

@@ -44,3 +44,17 @@ def next_call() -> tuple[str, float]:
         raise TimeoutError(f"No operation was executed within {_CALL_SECONDS} s of its approval.")
     key, called_at = json.loads(found[1])
     return key, called_at
+
+
+def called() -> int:
+    """How many calls there were that nobody has heard of yet."""
+    return _redis().llen(_CALLS)
+
+
+def calls() -> list[tuple[str, float]]:
+    """The key and moment of every call that nobody has heard of yet; they are heard of now."""
+    with _redis().pipeline() as both:
+        both.lrange(_CALLS, 0, -1)
+        both.delete(_CALLS)
+        found, _ = both.execute()
+    return [(key, called_at) for key, called_at in map(json.loads, found)]

@@ -108,4 +108,4 @@ def _sweep(place: Gateway, count: int, meanwhile: Callable[[], None]) -> Load:
 
 
 def _pass_deadlines(place: Gateway, count: int) -> None:
-    add_waiting(place, count, outbox.clock() - timedelta(minutes=1))
+    add_waiting(place.superuser_url, count, outbox.clock() - timedelta(minutes=1))

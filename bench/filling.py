@@ -28,7 +28,6 @@ from approvals.core.words import values, words
 from approvals.models import ApprovalRequest
 from approvals.services import open_request
 from bench.people import ASKS, DECIDES, asking, deciding
-from bench.stack import Gateway
 
 TWO_YEARS = timedelta(days=730)
 KEPT = timedelta(days=90)
@@ -107,16 +106,17 @@ class _Rows:
             rows.clear()
 
 
-def fill(gateway: Gateway, number: int, *, pending: int, span: timedelta = TWO_YEARS) -> None:
+def fill(url: str, number: int, *, pending: int, span: timedelta = TWO_YEARS) -> None:
     """Put so many requests, opened over that span, there; the last `pending` of them wait.
 
-    This process's Django must work in that gateway. Afterwards the tables are vacuumed and
-    analysed, and the metrics rolled up, as a gateway that grew slowly would have it.
+    `url` is where a superuser connects to the database that Django works in. Afterwards the tables
+    are vacuumed and analysed, and the metrics rolled up, as a gateway that grew slowly would have
+    it.
     """
     now = outbox.clock()
     kinds = _kinds()
     chance = random.Random(number)  # noqa: S311 - the same requests every time
-    with _unguarded(gateway) as connection, _without_indexes(connection):
+    with _unguarded(url) as connection, _without_indexes(connection):
         rows = _Rows()
         final = number - pending
         for place in range(number):
@@ -131,17 +131,20 @@ def fill(gateway: Gateway, number: int, *, pending: int, span: timedelta = TWO_Y
             if place % BATCH == BATCH - 1:
                 rows.write(connection)
         rows.write(connection)
-    _settle(gateway)
+    _settle(url)
     while metrics.roll_up(seconds=60):
         pass
 
 
-def add_waiting(gateway: Gateway, number: int, expires_at: datetime) -> None:
-    """Put so many more requests there that wait until that time, which may be over."""
+def add_waiting(url: str, number: int, expires_at: datetime) -> None:
+    """Put so many more requests there that wait until that time, which may be over.
+
+    `url` is where a superuser connects to the database that Django works in.
+    """
     kinds = _kinds()
     now = outbox.clock()
     at = min(now, expires_at) - timedelta(hours=4)
-    with _unguarded(gateway) as connection:
+    with _unguarded(url) as connection:
         rows = _Rows()
         for place in range(number):
             _Life(rows, kinds[place % len(kinds)], place, at, now).wait(expires_at)
@@ -324,12 +327,12 @@ def _kind(operation: str, environment: str, agent: str) -> _Kind:
 
 
 @contextmanager
-def _unguarded(gateway: Gateway) -> Iterator["psycopg.Connection[Any]"]:
+def _unguarded(url: str) -> Iterator["psycopg.Connection[Any]"]:
     """A connection that may put rows there as if they had come long ago, and commits at the end.
 
     No trigger looks at them: a request that is final could not be opened.
     """
-    with psycopg.connect(gateway.superuser_url) as connection:
+    with psycopg.connect(url) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET maintenance_work_mem = '512MB'")
         yield connection
@@ -346,8 +349,8 @@ def _without_indexes(connection: "psycopg.Connection[Any]") -> Iterator[None]:
         connection.execute(definition)
 
 
-def _settle(gateway: Gateway) -> None:
-    with psycopg.connect(gateway.superuser_url, autocommit=True) as connection:
+def _settle(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")
 

@@ -28,6 +28,6 @@ def _filled(stack: Stack, name: str, number: int, pending: int, span: timedelta)
     if name not in stack.shared:
         gateway = stack.new_gateway(name)
         with gateway.current():
-            fill(gateway, number, pending=pending, span=span)
+            fill(gateway.superuser_url, number, pending=pending, span=span)
         stack.shared[name] = gateway
     return stack.shared[name]

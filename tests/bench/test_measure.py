@@ -12,11 +12,11 @@ from bench.soak import Sample
 
 def result(ours: float, floor: float, *goals: Ratio | Limit | Bound) -> Result:
     """A measure in which one operation takes so many seconds, and so many are done a second."""
-    sides = [
+    gateway, bare = (
         Figures(label, seconds=[value], rates=[1 / value])
         for label, value in (("gateway", ours), ("floor", floor))
-    ]
-    return Result("something", *sides, goals, [Fact("memory", 7, "MB")])
+    )
+    return Result("something", gateway, bare, goals, [Fact("memory", 7, "MB")])
 
 
 @pytest.mark.parametrize(

@@ -170,4 +170,5 @@ def wait(condition: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             raise RunsStuck(f"The worker was given {seconds:.0f} s {what}, and was not done.")
-        time.sleep(POLL_SECONDS)
+        # What may take long is asked for less often, since asking takes time from the worker.
+        time.sleep(POLL_SECONDS * seconds / WAIT_SECONDS)

@@ -2,19 +2,31 @@
 
 from uuid import UUID
 
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser import PATIENCE_MS, Complaints, log_in
+from tests.browser import PATIENCE_MS, Complaints
 
 PASSWORD = "a-long-password-of-maria"
 expect.set_options(timeout=PATIENCE_MS)
 
 
 def opened_page(context: BrowserContext, site: str, name: str) -> tuple[Page, Complaints]:
-    """The queue as somebody sees it, and what the browser complains about from now on."""
+    """The queue as somebody sees it, and what the browser complains about from now on.
+
+    They have logged in before: few tests are about the form for that, and it costs two pages.
+    """
+    logged_in = Client()
+    logged_in.force_login(User.objects.get(username=name))
+    session = logged_in.cookies[settings.SESSION_COOKIE_NAME].value
+    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": site}])
     page, complaints = context.new_page(), Complaints()
     complaints.follow(page)
-    log_in(page, site, name, PASSWORD)
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(site)
+    page.get_by_role("heading", name="Queue").wait_for()
     return page, complaints
 
 

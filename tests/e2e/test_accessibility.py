@@ -18,8 +18,9 @@ from tests.approvals.scenes import (
     pass_deadline,
     person,
 )
+from tests.browser import Complaints, log_in
 from tests.e2e.axe import barriers
-from tests.e2e.desk import opened_page
+from tests.e2e.desk import PASSWORD
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -118,7 +119,9 @@ def test_axe_finds_nothing_on_any_page_in_light_and_dark(
     # Everybody in these tests has this machine's address.
     call_command("axes_reset")
     page.close()
-    page, complaints = opened_page(context, site, maria)
+    page, complaints = context.new_page(), Complaints()
+    complaints.follow(page)
+    log_in(page, site, maria, PASSWORD)
     for name, step in steps(page, site, made).items():
         step()
         page.locator("main").wait_for()

@@ -128,8 +128,7 @@ def test_everybody_can_use_the_pages_and_nothing_overflows(
         scenes.rejected(worker),
     ]
     context = browser.new_context(viewport={"width": width, "height": 900}, bypass_csp=True)
-    page = context.new_page()
-    log_in(page, site, "olga", PASSWORD)
+    page, _ = opened_page(context, site, "olga")
     for address in ("/runs/", "/runs/?text=nobody", *(f"/runs/{run.pk}/" for run in runs)):
         page.goto(site + address)
         page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")

@@ -1,13 +1,12 @@
 """The description of the API and its page, which loads nothing from elsewhere."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.approvals.http.gateway import Api, People
-from tests.tools import require_tool
+from tests.browser import chromium
 from tests.web_server import WebServer
 
 
@@ -55,12 +54,8 @@ def test_every_answer_leads_to_calls_that_there_are(api: Api, people: People) ->
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A page of a real browser."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    path = path or require_tool("chromium", "install Chromium, such as the package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def test_the_page_shows_every_call_in_a_browser_under_the_strict_policy(

@@ -78,6 +78,6 @@ def test_a_scrape_of_many_requests_takes_a_moment(busy_for_long: None) -> None:
         begun = time.perf_counter()
         page = rendered(scrape(), openmetrics=False)
         took.append(time.perf_counter() - begun)
-    pending = Page.parsed(page).all("hitl_approvals_pending")
+    pending = Page(page).all("hitl_approvals_pending")
     assert sum(pending.values()) == waiting > 50
     assert min(took) < SCRAPE_SECONDS

@@ -173,7 +173,7 @@ def test_the_processes_of_a_web_server_count_together(
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, [login] * 80))
-        pages = [Page.parsed(page.text) for page in pool.map(ask, [metrics] * 16)]
+        pages = [Page(page.text) for page in pool.map(ask, [metrics] * 16)]
     counted = "django_http_responses_total_by_status_view_method_total"
     labels = {"status": "200", "view": "login", "method": "GET"}
     assert [page.value(counted, **labels) for page in pages] == [80] * 16

@@ -20,9 +20,16 @@ def as_application(postgres: Postgres) -> Iterator[None]:
     urls = {"DATABASE_OWNER_URL": settings.DATABASE_URL, "DATABASE_URL": postgres.url(APP, name)}
     with override_settings(**urls):
         grant("default")
+    with connected_as(postgres.url(APP, name)):
+        yield
+
+
+@contextmanager
+def connected_as(url: str) -> Iterator[None]:
+    """Let Django and the checkpointer connect as the role of an address of the test database."""
     before = {key: connection.settings_dict[key] for key in ("USER", "PASSWORD")}
-    role = conninfo_to_dict(postgres.url(APP, name))
-    _connect(USER=role["user"], PASSWORD=role["password"])
+    role = conninfo_to_dict(url)
+    _connect(USER=role["user"], PASSWORD=role.get("password", ""))
     try:
         yield
     finally:

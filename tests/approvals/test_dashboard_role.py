@@ -16,7 +16,7 @@ from pytest_django import Settings
 from approvals.models import ApprovalRequest, MetricLabel
 from hitl_project.embedded import APP, OWNER, SUPERUSER, Postgres
 from tests.approvals.scenes import DEPLOY, MIGRATE, cancel, opened, pass_deadline
-from tests.observability.dashboard_role import SITE, create, dashboard_role, drop, url
+from tests.observability.dashboard_role import SITE, create, create_here, dashboard_role, drop, url
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels")]
 READER = "grafana_reader"
@@ -234,9 +234,9 @@ def test_a_query_ends_and_connections_are_few(
 def test_it_can_be_repeated_and_keeps_the_password(
     postgres_server: Postgres, no_role: None
 ) -> None:
-    first = create(postgres_server, OTHER)
+    first = create_here(postgres_server, OTHER)
     opened()
-    again = create(postgres_server, OTHER, HITL_PUBLIC_URL="https://moved.example.org")
+    again = create_here(postgres_server, OTHER, public_url="https://moved.example.org")
     assert (again.returncode, again.stdout) == (0, "")
     with psycopg.connect(url(postgres_server, OTHER, first.stdout.strip())) as connected:
         (row,) = waiting(connected).values()
@@ -245,8 +245,8 @@ def test_it_can_be_repeated_and_keeps_the_password(
 
 
 def test_a_new_password_replaces_the_old_one(postgres_server: Postgres, no_role: None) -> None:
-    first = create(postgres_server, OTHER).stdout.strip()
-    second = create(postgres_server, OTHER, "--new-password").stdout.strip()
+    first = create_here(postgres_server, OTHER).stdout.strip()
+    second = create_here(postgres_server, OTHER, "--new-password").stdout.strip()
     with psycopg.connect(url(postgres_server, OTHER, second)) as connected:
         assert waiting(connected) == {}
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -256,11 +256,11 @@ def test_a_new_password_replaces_the_old_one(postgres_server: Postgres, no_role:
 def test_a_repeat_takes_away_what_was_granted_since(
     postgres_server: Postgres, no_role: None
 ) -> None:
-    password = create(postgres_server, OTHER).stdout.strip()
+    password = create_here(postgres_server, OTHER).stdout.strip()
     with administration(postgres_server) as superuser:
         superuser.execute(f"GRANT SELECT ON auth_user TO {OTHER}")
         superuser.execute(f"GRANT SELECT (id) ON approvals_vote TO {OTHER}")
-    assert create(postgres_server, OTHER).returncode == 0
+    assert create_here(postgres_server, OTHER).returncode == 0
     with psycopg.connect(url(postgres_server, OTHER, password), autocommit=True) as connected:
         for statement in ("SELECT 1 FROM auth_user", "SELECT id FROM approvals_vote"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -272,8 +272,8 @@ def test_an_owner_who_may_create_roles_is_enough(postgres_server: Postgres, no_r
     with administration(postgres_server) as superuser:
         superuser.execute(f"ALTER ROLE {OWNER} CREATEROLE")
         try:
-            made = create(postgres_server, OTHER, owner_url=owner_url)
-            repeated = create(postgres_server, OTHER, "--new-password", owner_url=owner_url)
+            made = create_here(postgres_server, OTHER, owner_url=owner_url)
+            repeated = create_here(postgres_server, OTHER, "--new-password", owner_url=owner_url)
         finally:
             superuser.execute(f"ALTER ROLE {OWNER} NOCREATEROLE")
     assert (made.returncode, repeated.returncode) == (0, 0), made.stderr + repeated.stderr
@@ -290,9 +290,9 @@ def test_an_owner_is_told_what_only_a_superuser_can_take(
     with administration(postgres_server) as superuser:
         superuser.execute(f"ALTER ROLE {OWNER} CREATEROLE")
         try:
-            silent = create(postgres_server, OTHER, owner_url=owner_url)
+            silent = create_here(postgres_server, OTHER, owner_url=owner_url)
             superuser.execute(f"GRANT EXECUTE ON {function} TO PUBLIC")
-            told = create(postgres_server, OTHER, owner_url=owner_url)
+            told = create_here(postgres_server, OTHER, owner_url=owner_url)
         finally:
             superuser.execute(f"REVOKE EXECUTE ON {function} FROM PUBLIC")
             superuser.execute(f"ALTER ROLE {OWNER} NOCREATEROLE")
@@ -342,7 +342,7 @@ def test_a_role_that_somebody_else_made_is_left_alone(
 ) -> None:
     with administration(postgres_server) as superuser:
         superuser.execute(f"CREATE ROLE {OTHER} NOLOGIN")
-        refused = create(postgres_server, OTHER)
+        refused = create_here(postgres_server, OTHER)
         found = superuser.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", [OTHER])
         assert found.fetchone() == (False,)
     assert "this command did not make it" in refused.stderr
@@ -354,7 +354,7 @@ def test_what_everybody_may_read_is_named_and_nothing_is_changed(
     with administration(postgres_server) as superuser:
         superuser.execute("GRANT SELECT ON auth_user TO PUBLIC")
         try:
-            refused = create(postgres_server, OTHER)
+            refused = create_here(postgres_server, OTHER)
             found = superuser.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [OTHER])
             assert found.fetchone() is None
         finally:
@@ -368,7 +368,7 @@ def test_no_log_of_the_server_holds_the_password(postgres_server: Postgres, no_r
         superuser.execute("ALTER SYSTEM SET log_statement = 'all'")
         superuser.execute("SELECT pg_reload_conf()")
         try:
-            password = create(postgres_server, OTHER).stdout.strip()
+            password = create_here(postgres_server, OTHER).stdout.strip()
         finally:
             superuser.execute("ALTER SYSTEM RESET log_statement")
             superuser.execute("SELECT pg_reload_conf()")

@@ -3,68 +3,76 @@
 It does all the work that is owed to runs, then it ends. An action ends as its line says.
 """
 
+import gc
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from multiprocessing.context import ForkProcess
+from typing import Any, Self, TextIO
 
 from django.conf import settings
+from django.db import connections
 
-from agents import turns
+from agents import checkpoints, turns
 from agents.actions import ActionResult, OutcomeUnknown
 from approvals import outbox
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = "import django; django.setup(); from tests.agents import gated_worker as w; w.work()"
+# A start would cost seconds of imports, for each of the many that are killed.
+_fork = multiprocessing.get_context("fork")
 
 
 @dataclass
 class Other:
     """Such a worker as its starter sees it; to be killed in the end."""
 
-    process: "subprocess.Popen[str]"
+    process: ForkProcess
+    gate: TextIO
 
     @classmethod
-    def start(cls, database_url: str) -> Self:
-        """Start it over a database."""
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-c", PROGRAM],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": database_url},
-            stdin=subprocess.PIPE,
-            text=True,
-        )
-        return cls(process)
+    def start(cls) -> Self:
+        """Start it over the database that the starter uses."""
+        # A connection belongs to one process.
+        connections.close_all()
+        checkpoints.disconnect()
+        read, write = os.pipe()
+        process = _fork.Process(target=_be_worker, args=(read, write), daemon=True)
+        process.start()
+        os.close(read)
+        return cls(process, os.fdopen(write, "w"))
+
+    @property
+    def pid(self) -> int:
+        """Its process, by number."""
+        assert self.process.pid is not None
+        return self.process.pid
 
     def stop(self) -> None:
         """Silence it, wherever it is."""
-        os.kill(self.process.pid, signal.SIGSTOP)
-        os.waitpid(self.process.pid, os.WUNTRACED)
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
 
     def wake(self) -> None:
         """Let it go on."""
-        os.kill(self.process.pid, signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def pass_gate(self, word: str) -> None:
         """Let its action end, with this outcome."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{word}\n")
-        self.process.stdin.flush()
+        self.gate.write(f"{word}\n")
+        self.gate.flush()
 
-    def end(self) -> int:
+    def end(self) -> int | None:
         """Wait until it has done all that it can; the exit status."""
-        return self.process.wait(30)
+        self.process.join(30)
+        return self.process.exitcode
 
     def kill(self) -> None:
         """End it without a word."""
         self.process.kill()
-        self.process.wait(30)
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        self.process.join(30)
+        self.gate.close()
 
 
 def gated(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
@@ -78,8 +86,13 @@ def gated(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
     return ActionResult(succeeded=True, summary="done by the woken worker")
 
 
-def work() -> None:
+def _be_worker(read: int, write: int) -> None:
     """Do what is owed until nothing is."""
+    os.close(write)
+    sys.stdin = os.fdopen(read)
+    # A collection would touch, and so copy, all memory that is shared with the starter.
+    gc.disable()
+    outbox.channels.cache_clear()
     settings.HITL_CHANNELS = ["integrations.workflow.WorkflowChannel"]
     settings.HITL_EXECUTORS = {"command": f"{__name__}.gated"}
     while turns.advance_next() or outbox.deliver_next("workflow"):

@@ -13,7 +13,6 @@ from agents.models import Execution, Run
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
 from approvals.models import AuditEntry, ClockTimestamp, Delivery
-from hitl_project.embedded import OWNER, Postgres
 from tests.agents import executors_of_tests as executors
 from tests.agents.gated_worker import Other
 from tests.agents.test_executions import approve_and_die, leases_end
@@ -24,12 +23,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def start_other(postgres_server: Postgres, worker: Worker) -> Iterator[Callable[[], Other]]:
+def start_other(worker: Worker) -> Iterator[Callable[[], Other]]:
     """A function that starts the other worker and returns once it has begun an action."""
     started: list[Other] = []
 
     def start() -> Other:
-        other = Other.start(postgres_server.url(OWNER, connection.settings_dict["NAME"]))
+        other = Other.start()
         started.append(other)
         begun = Execution.objects.filter(status="started", lease_until__gt=ClockTimestamp())
         eventually(begun.exists, "the other worker has begun the action")
@@ -83,7 +82,7 @@ def test_a_silent_worker_is_told_with_all_that_a_stranger_needs(silent: tuple[Ru
     run, other = silent
     begun = Execution.objects.get()
     assert f"Step 1 (deploy) was begun at {begun.started_at:%Y-%m-%d %H:%M:%S} UTC" in run.attention
-    assert f"process {other.process.pid} on {os.uname().nodename[:40]}" in run.attention
+    assert f"process {other.pid} on {os.uname().nodename[:40]}" in run.attention
     assert run.attention.endswith(
         "End that process (kill -9), or that session (pg_terminate_backend) where the process"
         " cannot be reached; look whether the action happened; then settle the run."
@@ -267,7 +266,7 @@ def test_a_worker_that_only_lost_its_thread_still_tells_how_the_action_ended(
         cursor.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE application_name LIKE %s",
-            [f"hitl-runtime {other.process.pid}@%"],
+            [f"hitl-runtime {other.pid}@%"],
         )
     leases_end()
     worker.turn()

@@ -1,9 +1,12 @@
 #!/usr/bin/env python
 """Run a management command of the gateway."""
 
+import contextlib
+import gc
 import os
 import sys
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
@@ -17,6 +20,12 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["web"]:
         # A pool of connections is for threads; settings read this before a command could say it.
         os.environ.setdefault("HITL_DATABASE_POOL", "1")
+    # What a start makes stays, so looking for garbage among it is in vain, then and later.
+    gc.disable()
+    with contextlib.suppress(ImproperlyConfigured):  # said below, where settings are needed
+        django.setup()
+    gc.freeze()
+    gc.enable()
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

@@ -114,7 +114,7 @@ def watch(url: str, over: Event) -> tuple[list[str], int]:
     fallen: list[str] = []
     last: dict[str, float] = {}
     scrapes = 0
-    while not over.wait(0.25):
+    while not over.wait(0.5):
         now = {name: value for name, value in series(url).items() if _COUNTER.match(name)}
         fallen += [
             f"{name}: {last[name]} > {now.get(name)}"

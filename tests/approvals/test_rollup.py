@@ -22,7 +22,7 @@ from tests.application_role import as_application
 from tests.approvals.history import fill
 from tests.approvals.http.conftest import launch_web_server  # noqa: F401 - a fixture
 from tests.approvals.scenes import DEPLOY, DOCS, at_once, cancel, manager, opened, vote
-from tests.metrics_page import Page
+from tests.metrics_page import Page, Samples
 from tests.web_server import WebServer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels")]
@@ -42,9 +42,9 @@ def session(postgres: Postgres, role: str = OWNER) -> Iterator["psycopg.Connecti
         yield other
 
 
-def counters(page: Page) -> dict[object, float]:
+def counters(page: Page) -> Samples:
     """All that may only grow."""
-    return dict(page.starting_with(*LIVES))
+    return page.starting_with(*LIVES)
 
 
 def rolled() -> int:
@@ -214,7 +214,7 @@ def live(number: int) -> None:
             cancel(ids[2])
 
 
-def shrunk(before: dict[object, float], after: dict[object, float]) -> list[object]:
+def shrunk(before: Samples, after: Samples) -> list[object]:
     """The counters that went back or away."""
     return [key for key, number in before.items() if after.get(key, -1) < number]
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.contrib.auth.models import Group, User
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 
 from approvals.core.lifecycle import Actor, Via
 from approvals.core.roles import OPERATORS, may_vouch
@@ -43,27 +43,31 @@ def admit_person(
     """
     if not may_vouch(actor):
         raise NotAllowed("Only single sign-on says who logged in at its provider.")
-    try:
-        return _admit(person, frozenset(governed) - {OPERATORS}, actor)
-    except IntegrityError:
-        # The same person in another tab, a moment earlier: there is an account by now.
-        return _admit(person, frozenset(governed) - {OPERATORS}, actor)
-
-
-@transaction.atomic
-def _admit(person: Person, governed: frozenset[str], actor: Actor) -> User:
-    known = ProviderIdentity.objects.filter(issuer=person.issuer, subject=person.subject).first()
-    account_id = known.user_id if known else _new_account(person).pk
-    user = User.objects.select_for_update().get(pk=account_id)
-    if not user.is_active:
-        raise NotAllowed("Your account here is switched off.")
-    had = set(user.groups.filter(name__in=governed).values_list("name", flat=True))
-    given = person.groups & governed
-    user.groups.remove(*Group.objects.filter(name__in=had - given))
-    user.groups.add(*(Group.objects.get_or_create(name=name)[0] for name in sorted(given - had)))
-    if known is None or had != given:
-        record_account(user.pk, actor=actor, changed=["groups"] if had != given else [])
+    governed = frozenset(governed) - {OPERATORS}
+    with transaction.atomic():
+        account_id, is_new = _account_of(person)
+        user = User.objects.select_for_update().get(pk=account_id)
+        if not user.is_active:
+            raise NotAllowed("Your account here is switched off.")
+        had = set(user.groups.filter(name__in=governed).values_list("name", flat=True))
+        given = person.groups & governed
+        user.groups.remove(*Group.objects.filter(name__in=had - given))
+        for name in sorted(given - had):
+            user.groups.add(Group.objects.get_or_create(name=name)[0])
+        if is_new or had != given:
+            record_account(user.pk, actor=actor, changed=["groups"] if had != given else [])
     return user
+
+
+def _account_of(person: Person) -> tuple[int, bool]:
+    """The account that is linked to the person, and whether it was made just now."""
+    linked = ProviderIdentity.objects.filter(issuer=person.issuer, subject=person.subject)
+    if (known := linked.first()) is None:
+        # Two tabs may log in for the first time at once: the second one finds what the first made.
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE approvals_provideridentity IN SHARE ROW EXCLUSIVE MODE")
+        known = linked.first()
+    return (known.user_id, False) if known else (_new_account(person).pk, True)
 
 
 def _new_account(person: Person) -> User:

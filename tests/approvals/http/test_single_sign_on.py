@@ -4,7 +4,9 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +16,7 @@ from django.conf import settings as configured
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -473,6 +476,24 @@ def test_only_single_sign_on_says_who_logged_in(db: None) -> None:
         with pytest.raises(NotAllowed):
             admit_person(person, governed=(), actor=Actor(name="x", via=via, operator=True))
     assert not User.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_first_logins_in_two_tabs_at_once_are_one_account() -> None:
+    both = Barrier(2, timeout=20)
+
+    def first_login(number: int) -> str:
+        try:
+            person = Person(issuer="https://id.example.com", subject=str(number), name=f"p{number}")
+            both.wait()
+            return admit_person(person, governed=()).username
+        finally:
+            connection.close()
+
+    numbers = [number // 2 for number in range(24)]
+    with ThreadPoolExecutor(2) as tabs:
+        assert list(tabs.map(first_login, numbers)) == [f"p{number}" for number in numbers]
+    assert User.objects.count() == ProviderIdentity.objects.count() == len(entries()) == 12
 
 
 @pytest.mark.django_db(transaction=True)

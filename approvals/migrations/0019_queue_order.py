@@ -9,7 +9,7 @@ from approvals.online_ddl import AddIndexOnline
 class Migration(migrations.Migration):
     # An index is created beside the writing only outside a transaction.
     atomic = False
-    dependencies = [("approvals", "0017_database_identity")]
+    dependencies = [("approvals", "0018_provider_identity")]
 
     operations = [
         AddIndexOnline(

@@ -11,7 +11,7 @@ from approvals.online_ddl import lock_timeout
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0016_audit_indexes'),
+        ('approvals', '0017_database_identity'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

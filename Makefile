@@ -6,12 +6,16 @@ VENV := .venv/bin/python
 # The lock files are complete, so nothing is resolved; what is never imported is never compiled.
 PIP := $(VENV) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes \
 	--no-deps --no-compile
-# Two processes, each with servers of its own: most tests wait for something half of their time.
-# What shares a costly start stays together (tests/conftest.py) and in its place: the last ones are
-# quick.
-PYTEST := -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# Three processes, each with servers of its own: tests wait for something a third of their time, so
+# this many keep two cores busy. What shares a costly start stays together (tests/conftest.py) and in
+# its place: the last ones are quick.
+PYTEST := -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 # Runs a program that ends when make does, whatever ends make.
 WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM
+
+# Where the environment says so, nothing compiled is kept, and with PIP's --no-compile each process
+# would compile anew whatever it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -88,6 +88,9 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, print the table and write the figures; returns the exit status."""
     chosen = _parser().parse_args(arguments)
     if chosen.markdown:
+        if not chosen.json.exists():
+            sys.stderr.write(f"{chosen.json} is not there: measure first, with `make bench`.\n")
+            return 1
         sys.stdout.write(report.markdown(json.loads(chosen.json.read_text())) + "\n")
         return 0
     names = [name for name in MEASURES if name in (chosen.only or MEASURES)]

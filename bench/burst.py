@@ -28,7 +28,7 @@ LARGE_SCALE, LARGE_BURST = 1_000_000, 5_000
 PROCESSES = 2
 WAIT_SECONDS = 1_200.0
 SAMPLE_SECONDS = 0.5
-GROWTH = "growth of the worker's memory, MB"
+GROWTH = "growth of the worker's memory"
 WRONG = "operations not executed exactly once"
 
 
@@ -55,7 +55,7 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
         Fact("memory of the worker at the end", samples[-1] / MEGABYTE, "MB"),
         Fact(GROWTH, (samples[-1] - warm) / MEGABYTE, "MB"),
     ]
-    goals = [Bound(WRONG, 0), Bound(GROWTH, 16)]
+    goals = [Bound(WRONG, 0, "operations"), Bound(GROWTH, 16, "MB")]
     yield Result(f"burst of {number:,} approvals -> executed", burst, single, goals, facts)
 
 

@@ -12,9 +12,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -24,23 +22,11 @@ from psycopg.types.json import Jsonb
 
 from approvals import metrics, outbox
 from approvals.core.canonical import canonical_json
-from approvals.core.words import values, words
-from approvals.models import ApprovalRequest
-from approvals.services import open_request
+from bench.kinds import Kind, kinds
 from bench.people import ASKS, DECIDES, asking, deciding
 
 TWO_YEARS = timedelta(days=730)
 KEPT = timedelta(days=90)
-OPERATIONS = (
-    "deploy",
-    "rollback",
-    "db_migrate",
-    "terraform_apply",
-    "scale_service",
-    "restart_service",
-)
-ENVIRONMENTS = ("production", "staging")
-AGENTS = ("cicd", "infrastructure", "nightly")
 # Of a hundred requests that are final.
 STATUSES = (
     *("approved",) * 76,
@@ -77,17 +63,6 @@ WHERE indrelid::regclass::text = ANY(%s) AND NOT indisunique
 """
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What all requests of one kind have in common."""
-
-    row: ApprovalRequest
-    words: tuple[str, ...]
-    policy: str
-    task: str
-    matches: str
-
-
 class _Rows:
     """Rows of every table, until they are written."""
 
@@ -114,13 +89,13 @@ def fill(url: str, number: int, *, pending: int, span: timedelta = TWO_YEARS) ->
     it.
     """
     now = outbox.clock()
-    kinds = _kinds()
+    found = kinds()
     chance = random.Random(number)  # noqa: S311 - the same requests every time
     with _unguarded(url) as connection, _without_indexes(connection):
         rows = _Rows()
         final = number - pending
         for place in range(number):
-            kind = kinds[chance.randrange(len(kinds))]
+            kind = chance.choice(found)
             if place < final:
                 at = now - span + (span - timedelta(days=1)) * (place / final)
                 status = chance.choice(STATUSES)
@@ -141,13 +116,13 @@ def add_waiting(url: str, number: int, expires_at: datetime) -> None:
 
     `url` is where a superuser connects to the database that Django works in.
     """
-    kinds = _kinds()
+    found = kinds()
     now = outbox.clock()
     at = min(now, expires_at) - timedelta(hours=4)
     with _unguarded(url) as connection:
         rows = _Rows()
         for place in range(number):
-            _Life(rows, kinds[place % len(kinds)], place, at, now).wait(expires_at)
+            _Life(rows, found[place % len(found)], place, at, now).wait(expires_at)
         rows.write(connection)
 
 
@@ -155,7 +130,7 @@ class _Life:
     """The rows of one request."""
 
     def __init__(
-        self, rows: _Rows, kind: _Kind, place: int, opened_at: datetime, now: datetime
+        self, rows: _Rows, kind: Kind, place: int, opened_at: datetime, now: datetime
     ) -> None:
         self._rows = rows
         self._kind = kind
@@ -290,40 +265,6 @@ class _Life:
 
     def _add(self, table: str, *values: Any) -> None:
         self._rows.of[table].append(values)
-
-
-def _kinds() -> list[_Kind]:
-    """One request of every kind, as the product opens it; those are in the table then, too."""
-    pairs = list(product(OPERATIONS, ENVIRONMENTS))
-    return [_kind(*pair, AGENTS[place % len(AGENTS)]) for place, pair in enumerate(pairs)]
-
-
-def _kind(operation: str, environment: str, agent: str) -> _Kind:
-    task = {
-        "operation": operation,
-        "environment": environment,
-        "description": f"{operation} in {environment}: saved baskets, faster search",
-        "arguments": {"version": "v2.5.0", "service": "shop"},
-    }
-    opened = open_request(
-        workflow_id="kind",
-        thread_id="kind",
-        task=task,
-        agent_name=agent,
-        risk_level="high",
-        actor=asking(),
-    )
-    if opened.request_id is None:
-        raise ValueError(f"The rules let {task['operation']!r} through without a human.")
-    row = ApprovalRequest.objects.get(pk=opened.request_id)
-    facts = (operation, environment, agent, ASKS)
-    return _Kind(
-        row,
-        tuple(words([*facts, *values(task)])),
-        json.dumps(row.policy),
-        json.dumps(task),
-        json.dumps(row.matches),
-    )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from bench.people import logged_in
 from bench.stack import Sandbox, Stack
 
 SLOW_SECONDS = 2.0
-FULL = Counts(rounds=4, alone=16, together=0, warm_up=4)
+FULL = Counts(rounds=4, alone=12, together=0, warm_up=4)
 QUICK = Counts(rounds=1, alone=2, together=0, warm_up=1)
 GOALS = (Ratio("p50_ms", 1.1), Ratio("p95_ms", 1.1))
 LABEL = f"Linear at {SLOW_SECONDS:g} s"

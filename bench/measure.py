@@ -156,10 +156,11 @@ class Bound:
 
     fact: str
     limit: float
+    unit: str
 
     def text(self) -> str:
         """The goal in words."""
-        return f"{self.fact} at most {self.limit:g}"
+        return f"{self.fact} at most {self.limit:g} {self.unit}"
 
     def reached(self, result: "Result") -> tuple[str, bool]:
         """The value, and whether it is the goal."""

@@ -43,7 +43,7 @@ QUEUES = {"runs": 2, "channels": 2, "sweeps": 1}
 GROWTH_MB_AN_HOUR = 8.0
 # Where the time is so short that noise would be an hour's growth.
 NOISE_MB = 4.0
-FILES = 4.0
+FILES = 10.0
 _DATABASE = """
 SELECT pg_database_size(current_database()),
        (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())

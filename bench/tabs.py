@@ -24,11 +24,16 @@ QUICK = Counts(rounds=1, alone=5, together=20, warm_up=2)
 IDLE_SECONDS = 10.0
 SHOWN_SECONDS = 30.0
 REST_SECONDS = 2.0
-IDLE = "processor of the web server while nothing happens, % of a core"
-TOLD = "until the last tab has heard of a request, s"
-SHOWN = "until the last tab shows it, s"
+IDLE = "processor of the web server while nothing happens"
+TOLD = "until the last tab has heard of a request"
+SHOWN = "until the last tab shows it"
 UNSHOWN = "tabs that did not show it"
-GOALS = (Bound(IDLE, 20), Bound(TOLD, 3), Bound(SHOWN, 3), Bound(UNSHOWN, 0))
+GOALS = (
+    Bound(IDLE, 20, "% of a core"),
+    Bound(TOLD, 3, "s"),
+    Bound(SHOWN, 3, "s"),
+    Bound(UNSHOWN, 0, "tabs"),
+)
 
 
 def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
@@ -57,8 +62,8 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
         without.add_times(look())
     told, shown, cpu, unshown, refused = zip(*changes, strict=True)
     facts = [
-        Fact(IDLE, idle * 100, "%"),
-        Fact("the same without tabs", nobody * 100, "%"),
+        Fact(IDLE, idle * 100, "% of a core"),
+        Fact("the same without tabs", nobody * 100, "% of a core"),
         Fact(TOLD, max(told), "s"),
         Fact(SHOWN, max(shown), "s"),
         Fact(UNSHOWN, max(unshown), "tabs"),

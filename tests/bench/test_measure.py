@@ -30,8 +30,8 @@ def result(ours: float, floor: float, *goals: Ratio | Limit | Bound) -> Result:
         (Ratio("per_second", 0.6), False),
         (Limit("p95_ms", 2000), True),
         (Limit("p95_ms", 1999), False),
-        (Bound("memory", 7), True),
-        (Bound("memory", 6.9), False),
+        (Bound("memory", 7, "MB"), True),
+        (Bound("memory", 6.9, "MB"), False),
     ],
 )
 def test_a_goal_is_met_or_missed(goal: Ratio | Limit | Bound, met: bool) -> None:
@@ -64,7 +64,7 @@ def test_both_sides_take_turns_to_be_first_after_a_warm_up() -> None:
 
 
 def test_the_tables_tell_figures_goals_and_facts() -> None:
-    measured = result(2.0, 1.0, Ratio("p50_ms", 1.5), Bound("memory", 10)).to_json()
+    measured = result(2.0, 1.0, Ratio("p50_ms", 1.5), Bound("memory", 10, "MB")).to_json()
     figures = {
         "measured_at": "2026-01-01T00:00:00+00:00",
         "took_seconds": 1.0,
@@ -74,7 +74,7 @@ def test_the_tables_tell_figures_goals_and_facts() -> None:
     }
     printed = report.text(figures)
     assert "goal: p50 at most 1.5 x - missed (2.00 x)" in printed
-    assert "goal: memory at most 10 - met (7 MB)" in printed
+    assert "goal: memory at most 10 MB - met (7 MB)" in printed
     assert printed.endswith("1 of 2 goals met")
     page = report.markdown(figures).splitlines()
     assert "| something | gateway | 2,000 | 2,000 | 2,000 | 0.50 |" in page

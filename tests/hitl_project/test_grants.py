@@ -37,6 +37,7 @@ RIGHTS = {
     "approvals_heartbeat": CHANGE,
     "approvals_inboundwebhook": APPEND,  # and some of its columns
     "approvals_metriclabel": CHANGE,
+    "approvals_provideridentity": CHANGE,
     "approvals_requestwords": CHANGE,
     "approvals_rolleduprequests": CHANGE,
     "approvals_rollupmark": CHANGE,

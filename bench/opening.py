@@ -14,7 +14,7 @@ from bench.stack import Stack
 NAME = "request opened by API"
 CONCURRENCY = 16
 FULL = Counts(rounds=5, alone=50, together=96, warm_up=30)
-QUICK = Counts(rounds=1, alone=10, together=32, warm_up=5)
+QUICK = Counts(rounds=1, alone=5, together=16, warm_up=1)
 
 
 def measure(stack: Stack, counts: Counts) -> Iterator[Result]:

@@ -33,7 +33,7 @@ from bench.stack import Stack
 
 NAME = "decision committed -> operation executed"
 FULL = Counts(rounds=5, alone=10, together=10, warm_up=5)
-QUICK = Counts(rounds=1, alone=3, together=4, warm_up=1)
+QUICK = Counts(rounds=1, alone=2, together=2, warm_up=1)
 GOALS = (Ratio("p50_ms", 2, plus_ms=5), Ratio("p95_ms", 2))
 WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.02

@@ -52,11 +52,14 @@ class Watch:
         self.stream = stream
         self.ended = False
         self.closed = False
+        # How many clients were told of the last change; together they ask for what it did.
+        self.crowd = 1
         self._changed: set[UUID] = set()
         self._woken = asyncio.Event()
 
-    def tell(self, streams: Iterable[UUID]) -> None:
-        """Wake the client if one of the streams is what it watches."""
+    def tell(self, streams: Iterable[UUID], crowd: int) -> None:
+        """Wake the client if one of the streams is what it watches; so many watch everything."""
+        self.crowd = crowd
         mine = set(streams) if self.stream is None else {self.stream}.intersection(streams)
         if mine:
             self._changed |= mine
@@ -201,8 +204,10 @@ class Poller:
         gaps = self._reader.gaps(now)
         rows = await (await own.execute(_NEW, [self._reader.highest, gaps, BATCH])).fetchall()
         if streams := self._reader.take(rows, now):
-            for one in self._open():
-                one.tell(streams)
+            watches = self._open()
+            crowd = sum(one.stream is None for one in watches)
+            for one in watches:
+                one.tell(streams, crowd)
 
 
 _pollers: dict[asyncio.AbstractEventLoop, Poller] = {}

@@ -16,11 +16,18 @@ HEARTBEAT_SECONDS = 15.0
 LIFETIME_SECONDS = 900.0
 START_SECONDS = 5.0
 RETRY = "retry: 2000\n\n"
+# What a page costs a web server, about; few pages ask at once, many in turns, so that there is time
+# for everybody else.
+PAGE_SECONDS = 0.05
+FEW_PAGES = 20
 
 
 @require_GET
 async def events(request: HttpRequest) -> HttpResponseBase:
-    """One `changed` event with `{"request_id": …}` for every change; 401 without a session.
+    """One `changed` event for every change; 401 without a session.
+
+    Its data are the `request_id` and `within_ms`: the page asks for what changed after a time of
+    its own choice, at most so long, because as many others do.
 
     The response begins once changes are being followed, so a page that reads its rows when the
     stream opens misses nothing.
@@ -53,8 +60,11 @@ async def _lines(watching: live.Watch) -> AsyncIterator[str]:
         yield RETRY
         while not watching.ended and loop.time() < ends_at:
             changed = await watching.changes(HEARTBEAT_SECONDS)
-            yield "".join(map(_event, sorted(changed))) or ": nothing new\n\n"
+            within_ms = round(max(0, watching.crowd - FEW_PAGES) * PAGE_SECONDS * 1000)
+            events = [_event(one, within_ms) for one in sorted(changed)]
+            yield "".join(events) or ": nothing new\n\n"
 
 
-def _event(stream: UUID) -> str:
-    return f"event: changed\ndata: {json.dumps({'request_id': str(stream)})}\n\n"
+def _event(stream: UUID, within_ms: int) -> str:
+    data = {"request_id": str(stream), "within_ms": within_ms}
+    return f"event: changed\ndata: {json.dumps(data)}\n\n"

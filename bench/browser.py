@@ -6,6 +6,7 @@ A tab follows the stream of changes, and asks for its live part soon after it he
 import asyncio
 import json
 import multiprocessing
+import random
 import re
 import signal
 import time
@@ -147,6 +148,7 @@ class _Tab:
         self._part = http_get("/", {**headers, **part, "Connection": "close"})
         self._refresh: asyncio.Task[None] | None = None
         self._again = False
+        self._within_seconds = 0.0
 
     async def open(self) -> None:
         """Show the live part once, and open the stream."""
@@ -161,15 +163,17 @@ class _Tab:
         """Hear of changes, and show them, for as long as the stream is open."""
         async for line in self._reader:
             if line.startswith(b"data: "):
-                told = json.loads(line.removeprefix(b"data: "))["request_id"]
-                self._say(Seen(time.monotonic(), told=told))
+                news = json.loads(line.removeprefix(b"data: "))
+                self._say(Seen(time.monotonic(), told=news["request_id"]))
+                self._within_seconds = news["within_ms"] / 1000
                 self._again = True
                 if self._refresh is None or self._refresh.done():
                     self._refresh = asyncio.create_task(self._show())
 
     async def _show(self) -> None:
         while self._again:
-            await asyncio.sleep(GATHER_SECONDS)
+            spread = random.random() * self._within_seconds  # noqa: S311 - no secret
+            await asyncio.sleep(GATHER_SECONDS + spread)
             self._again = False
             status, page = await self._ask()
             shows = frozenset(_SHOWN.findall(page)) if status == 200 else frozenset()

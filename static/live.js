@@ -28,9 +28,10 @@
   let timer = 0;
   const changed = new Set();
 
-  function refreshSoon(requestId) {
+  // Many pages that are open at once ask in turns: each after a time of its own.
+  function refreshSoon(requestId, withinMs = 0) {
     changed.add(requestId);
-    timer = timer || window.setTimeout(refresh, GATHER_MS);
+    timer = timer || window.setTimeout(refresh, GATHER_MS + Math.random() * withinMs);
   }
 
   function refresh() {
@@ -105,7 +106,8 @@
       }
     });
     stream.addEventListener("changed", (event) => {
-      refreshSoon(JSON.parse(event.data).request_id || "all");
+      const news = JSON.parse(event.data);
+      refreshSoon(news.request_id || "all", news.within_ms);
     });
   }
 

@@ -61,6 +61,23 @@ def test_a_change_reaches_an_open_page(web_server: WebServer, committed_people: 
         assert next(told) == first
 
 
+def test_many_open_pages_are_asked_to_come_back_in_turns(
+    web_server: WebServer, committed_people: People
+) -> None:
+    def within_ms(response: httpx.Response) -> int:
+        lines = (line for line in response.iter_lines() if line.startswith("data: "))
+        return int(json.loads(next(lines).removeprefix("data: "))["within_ms"])
+
+    with listening(web_server) as alone:
+        opened(web_server, committed_people)
+        assert within_ms(alone) == 0
+    with ExitStack() as pages:
+        streams = [pages.enter_context(listening(web_server)) for _ in range(stream.FEW_PAGES + 4)]
+        opened(web_server, committed_people)
+        # The one that was left may still be counted.
+        assert {within_ms(page) for page in streams} <= {200, 250}
+
+
 def test_without_a_session_there_is_no_stream(
     web_server: WebServer, committed_people: People
 ) -> None:

@@ -188,13 +188,20 @@ class Stack:
         self._postgres.create_database(name, template=TEMPLATE)
         # Hints of another gateway would make this one's workers look for nothing.
         redis.Redis.from_url(self._redis.url).flushdb()
-        return Gateway(
+        gateway = Gateway(
             name,
             {**self.environment(name), **more},
             self.folder,
             self._postgres.url(SUPERUSER, name),
             children.free_port(),
         )
+        # This needs the settings, which need the addresses of the stack.
+        from approvals.models import CurrentIdentity, DatabaseIdentity  # noqa: PLC0415
+
+        with gateway.current():
+            # A copy is nobody's, and workers would do nothing for it.
+            DatabaseIdentity.objects.update(identity=CurrentIdentity())
+        return gateway
 
     @contextmanager
     def sandbox(self) -> Iterator["Sandbox"]:

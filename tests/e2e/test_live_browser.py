@@ -146,6 +146,7 @@ def test_a_proxys_error_brings_no_old_words_back(desk: Desk) -> None:
     # A page refreshes itself once it listens; a second news meanwhile would wait for that.
     with page.expect_response(refresh):
         at_request(page, request_id)
+    expect(page.locator(".htmx-request")).to_have_count(0)
     page.get_by_label("Comment (optional)").fill("Old words")
     with page.expect_response(lambda response: response.status == 502):
         page.route(

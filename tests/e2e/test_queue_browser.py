@@ -81,6 +81,8 @@ def test_keys_do_nothing_while_somebody_types_or_has_switched_them_off(desk: Des
     expect(search).to_be_focused()
     search.press_sequentially("xjg?q")
     expect(search).to_have_value("xjg?q")
+    # What was typed filters, and the session keeps that: only then is there something to clear.
+    expect(page).to_have_url(re.compile("text=xjg"))
     expect(page.locator("#keys")).to_be_hidden()
     page.goto(page.url.split("?")[0] + "?clear")
     page.locator("body").press("?")

@@ -144,6 +144,8 @@ class Stack:
             "REDIS_URL": self._redis.url,
             "HITL_DATA_DIR": str(self.folder),
             "HITL_LOG_LEVEL": "WARNING",
+            # Where the stand-in Linear is.
+            "HITL_PRIVATE_NETWORKS": "127.0.0.0/8",
             floor.DATABASE_ENV: self._postgres.url(OWNER, database),
         }
 

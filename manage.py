@@ -1,12 +1,12 @@
 #!/usr/bin/env python
 """Run a management command of the gateway."""
 
-import contextlib
 import gc
 import os
 import sys
 
 import django
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
@@ -22,8 +22,13 @@ if __name__ == "__main__":
         os.environ.setdefault("HITL_DATABASE_POOL", "1")
     # What a start makes stays, so looking for garbage among it is in vain, then and later.
     gc.disable()
-    with contextlib.suppress(ImproperlyConfigured):  # said below, where settings are needed
+    try:
         django.setup()
+    except ImproperlyConfigured as error:
+        # Where the settings themselves are at fault, `help` goes on without them; else it is said
+        # now: Django would set up the rest once more, and complain of that alone.
+        if settings.configured:
+            sys.exit(f"Error: {error}")
     gc.freeze()
     gc.enable()
     try:

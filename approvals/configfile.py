@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from django.core.exceptions import ImproperlyConfigured
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
@@ -12,7 +13,7 @@ DEEPEST = 50
 MOST_VALUES = 100_000
 
 
-class ConfigError(Exception):
+class ConfigError(ImproperlyConfigured):
     """A configuration file is missing or wrong; the message names file, line and fault."""
 
 

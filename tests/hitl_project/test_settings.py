@@ -1,6 +1,7 @@
 """What the environment must say, told by starting a process with it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,25 @@ def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, co
 def test_a_wrong_setting_stops_the_boot_with_a_sentence(
     changes: dict[str, str], sentence: str
 ) -> None:
-    assert sentence in complaint(**changes)
+    said = complaint(**changes)
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "name", ["hitl/operations.yaml", "hitl/approval-policies.yaml", "linear/linear-config.yaml"]
+)
+def test_a_file_that_does_not_fit_stops_the_boot_with_a_sentence(name: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    file = tmp_path / "config" / name
+    file.write_text(f"unheard_of: 1\n{file.read_text()}")
+    said = complaint(HITL_CONFIG_DIR=str(tmp_path / "config"))
+    assert said == f"Error: {file}:1: unheard_of: Extra inputs are not permitted\n"
+
+
+def test_help_needs_no_settings() -> None:
+    told = manage("help", **dict.fromkeys(COMPLETE, ""))
+    assert told.returncode == 0, told.stderr
 
 
 OIDC = {

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from traceback import format_exception
 from typing import Any
 from uuid import UUID
 
@@ -135,6 +136,15 @@ def _blank(spec: GraphSpec) -> tuple[Any, str]:
     return graph, "" if spec.name == BUILT_IN else fit.source(spec.path, graph)
 
 
+def _log_failure(run: Run, error: Exception) -> None:
+    """Log what a graph raised, with its traceback, without the secrets of the run's task."""
+    text = "Run %s stopped inside its graph"
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (run.pk,), None)
+    # Where whoever formats a line looks for a traceback that is text already.
+    record.exc_text = quiet(run, "".join(format_exception(error)).rstrip())
+    log.handle(record)
+
+
 class _Thread:
     """A locked thread with its compiled graph; lives as long as the lock is held."""
 
@@ -260,7 +270,7 @@ class _Thread:
             # A node of a graph that is not ours may raise anything, after any effect: that is
             # for a person to judge, never for a retry.
             self._left()
-            log.exception("Run %s stopped inside its graph", self._run.pk)
+            _log_failure(self._run, error)
             raise Stopped(f"The graph failed with {type(error).__name__}: {error}") from error
         self._left()
 

@@ -8,6 +8,8 @@ from uuid import uuid4
 import pytest
 from django.contrib import admin
 from django.test import Client
+from langgraph.graph import END, START, StateGraph
+from pytest_django import Settings
 
 from agents.models import Execution, Run
 from agents.standing import need_attention
@@ -15,10 +17,12 @@ from approvals import services, spreadsheet
 from approvals.core.lifecycle import Choice, Via
 from approvals.masking import MASK
 from approvals.models import ApprovalRequest, AuditEntry, Delivery, InboundWebhook
+from hitl_project.logs import JsonLines, TextLines
 from integrations.github.messages import opened_comment, resolved_comment
 from integrations.linear.config import linear_config
 from integrations.linear.messages import issue_description, issue_title, outcome_comment
 from tests.agents import executors_of_tests as executors
+from tests.agents import graphs_of_others as others
 from tests.agents.rows import run_row
 from tests.agents.worker import Worker
 from tests.approvals.pages import signed_in
@@ -135,3 +139,33 @@ def test_what_a_run_writes_into_the_log_holds_no_secret_of_its_task(
         run = run_row(task=TASK)
         need_attention(run.pk, WORDS)
     assert SECRET not in " ".join(str(vars(record)) for record in caplog.records)
+
+
+def repeats_its_task() -> others.Graph:
+    """Fails with what it was told, as libraries do with what they were given."""
+
+    def fail(state: others.State) -> dict[str, Any]:
+        try:
+            raise KeyError(WORDS)
+        except KeyError as error:
+            raise ValueError(f"no access with {SECRET}") from error
+
+    graph: others.Graph = StateGraph(others.State)
+    graph.add_node("fail", fail)
+    graph.add_edge(START, "fail")
+    graph.add_edge("fail", END)
+    return graph
+
+
+def test_the_traceback_of_a_graph_that_fails_holds_no_secret_of_its_task(
+    worker: Worker, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.HITL_GRAPHS = {"tells": (f"{__name__}.repeats_its_task", "1")}
+    run = worker.start("tells", **TASK)
+    assert run.status == "needs_attention"
+    for lines in (JsonLines(), TextLines()):
+        logged = [lines.format(record) for record in caplog.records if record.levelname == "ERROR"]
+        (told,) = [line for line in logged if "stopped inside its graph" in line]
+        assert SECRET not in told
+        assert "raise ValueError" in told
+        assert "KeyError" in told

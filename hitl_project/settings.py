@@ -43,12 +43,11 @@ def _log_format(text: str) -> str:
     raise ImproperlyConfigured(f"HITL_LOG_FORMAT must be json or text, not {text!r}.")
 
 
-def _collector(url: str) -> str:
+def _names_collector(name: str) -> bool:
+    url = os.environ.get(name, "").strip()
     if not url or (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname):
-        return url
-    raise ImproperlyConfigured(
-        f"OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) address, not {url!r}."
-    )
+        return bool(url)
+    raise ImproperlyConfigured(f"{name} must be an http(s) address, not {url!r}.")
 
 
 def _retention_days(text: str) -> int:
@@ -214,8 +213,13 @@ HITL_PURGES = [
 HITL_METRICS_TOKENS = _metrics_tokens(_given("HITL_METRICS_TOKEN"))
 HITL_METRICS_NETWORKS = _networks("HITL_METRICS_NETWORKS")
 
-# The other standard OTEL_ variables count too; the SDK reads them by itself.
-OTEL_EXPORTER_OTLP_ENDPOINT = _collector(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip())
+# Either is enough. The SDK reads both by itself, and so the other standard OTEL_ variables.
+HITL_SENDS_TRACES = any(
+    [
+        _names_collector("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        _names_collector("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+    ]
+)
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -37,7 +37,7 @@ _tasks: dict[str, ExitStack] = {}
 def start() -> None:
     """Send the spans of this process, and of those it forks, to the collector, if there is one."""
     global _sending  # noqa: PLW0603 - a process sends traces or does not
-    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+    if not settings.HITL_SENDS_TRACES:
         return
     try:
         # Slow to load, and of no use to whoever sends no spans.
@@ -45,8 +45,9 @@ def start() -> None:
         from hitl_project.otlp import open_provider  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         raise ImproperlyConfigured(
-            f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {missing.name} is not installed. To send"
-            " traces, install opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http."
+            f"OTEL_EXPORTER_OTLP_ENDPOINT is set, or the same for traces, but {missing.name} is not"
+            " installed. To send traces, install opentelemetry-sdk and"
+            " opentelemetry-exporter-otlp-proto-http; else unset it."
         ) from missing
     provider = open_provider()
     _sending = Spans(provider), provider

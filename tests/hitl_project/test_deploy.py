@@ -31,6 +31,7 @@ NOT_PASSED = {
     "HITL_METRICS_NETWORKS": "behind a published port everybody has the engine's address",
     "DATABASE_OWNER_URL": "for `migrate` alone",
     "PROMETHEUS_MULTIPROC_DIR": "`web` makes a folder of its own",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "the other one is passed, and either is enough",
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 

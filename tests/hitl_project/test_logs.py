@@ -296,6 +296,10 @@ def test_a_traceback_is_one_field_of_its_line() -> None:
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
             "OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) address",
         ),
+        (
+            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4318"},
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT must be an http(s) address",
+        ),
     ],
 )
 def test_a_wrong_setting_stops_the_start(changes: dict[str, str], sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -214,6 +215,20 @@ def test_without_an_endpoint_nothing_is_loaded_and_nobody_is_connected_to(instal
     assert (status, traceparent, connected) == (200, None, [])
     assert {"approvals.spans", "hitl_project.otlp", "opentelemetry.sdk.trace"}.isdisjoint(modules)
     assert not [name for name in modules if name.startswith("opentelemetry.exporter")]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("OTEL_EXPORTER_OTLP_ENDPOINT", ""), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "/v1/traces")],
+)
+def test_either_endpoint_is_enough_to_send_traces(name: str, path: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        port = collector.getsockname()[1]
+        done = run(PROGRAM, **{name: f"http://127.0.0.1:{port}{path}"})
+    assert done.returncode == 0, done.stderr
+    _, traceparent, connected, _ = json.loads(done.stdout)
+    assert traceparent
+    assert str(port) in " ".join(connected)
 
 
 def test_an_endpoint_without_the_packages_stops_the_start_with_a_sentence() -> None:

@@ -73,6 +73,14 @@ class HistoryFilters(forms.Form):
             self.add_error("until", "The last day is before the first.")
         return values
 
+    def more(self) -> list[forms.BoundField]:
+        """The fields beside the search, which a phone folds."""
+        return [field for field in self.visible_fields() if field.name != "text"]
+
+    def more_set(self) -> int:
+        """How many of them are set and fit."""
+        return sum(bool(self.cleaned_data.get(field.name)) for field in self.more())
+
     def chosen(self) -> dict[str, str | None]:
         """The filters that are set and fit, without the days."""
         values = self.cleaned_data.items()

@@ -81,6 +81,12 @@ def steps(page: Page, site: str, made: dict[str, UUID]) -> dict[str, Callable[[]
         for summary in page.locator("summary").all():
             summary.click()
 
+    def more_filters() -> None:
+        page.goto(f"{site}/history/?risk_level=low")
+        if page.get_by_text("More filters, 1 set").is_visible():
+            page.get_by_text("More filters, 1 set").click()
+        page.get_by_label("Environment").wait_for()
+
     return {
         "queue": at("/?clear"),
         "nothing found": at("/?text=nothing-like-this"),
@@ -90,6 +96,7 @@ def steps(page: Page, site: str, made: dict[str, UUID]) -> dict[str, Callable[[]
         "batch refused": refused,
         **{f"request {name}": at(f"/approvals/{pk}/") for name, pk in made.items()},
         "history": at("/history/"),
+        "history unfolded": more_filters,
         "history without a hit": at("/history/?agent=nobody"),
         "history that does not fit": at("/history/?since=2026-02-01&until=2026-01-01"),
         "insights": unfolded,

@@ -110,3 +110,27 @@ def test_a_vote_in_the_browser_is_timed_from_the_first_showing(
     assert seconds is not None
     assert 1.5 <= seconds < 60
     assert complaints.sentences == []
+
+
+def test_a_phone_folds_the_filters_of_the_history_and_says_how_many_are_set(
+    browser: Browser, site: str, maria: str
+) -> None:
+    fill(5)
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page, complaints = opened_page(context, site, maria)
+    page.goto(f"{site}/history/?status=rejected&agent=cicd")
+    more = page.get_by_text("More filters, 2 set")
+    expect(page.get_by_label("Search")).to_be_visible()
+    expect(page.get_by_label("Outcome")).to_be_hidden()
+    expect(page.get_by_role("heading", name="What fits these filters")).to_be_in_viewport()
+    more.press("Enter")
+    expect(page.get_by_label("Outcome")).to_have_value("rejected")
+    page.goto(f"{site}/history/?since=2026-02-01&until=2026-01-01")
+    expect(page.get_by_label("To", exact=True)).to_be_visible()
+    page.set_viewport_size({"width": 1400, "height": 844})
+    page.goto(f"{site}/history/")
+    expect(page.get_by_label("Outcome")).to_be_visible()
+    expect(page.get_by_text("More filters")).to_be_hidden()
+    # The browser itself writes the 422 that was asked for to its console.
+    assert [text for text in complaints.sentences if "422" not in text] == []
+    context.close()

@@ -90,7 +90,8 @@ def locked_out(
     """The page that asks to wait; it says the same to everybody, whoever exists or failed."""
     wait = settings.AXES_COOLOFF_TIME
     minutes = int(wait.total_seconds()) // 60
-    page = render(request, "registration/locked_out.html", {"minutes": minutes}, status=429)
+    shown = {"minutes": minutes, "provider": settings.HITL_OIDC}
+    page = render(request, "registration/locked_out.html", shown, status=429)
     page["Retry-After"] = str(minutes * 60)
     add_never_cache_headers(page)
     return page

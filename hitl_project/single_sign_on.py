@@ -9,16 +9,16 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App, OAuthError
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth import login
+from django.contrib.auth import BACKEND_SESSION_KEY, login
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.contrib.auth.views import LoginView, redirect_to_login
-from django.core.exceptions import ValidationError
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
@@ -31,6 +31,7 @@ from requests import RequestException
 from approvals import services
 from approvals.errors import NotAllowed
 from approvals.services import Person
+from hitl_project import claims
 from hitl_project.provider import Provider
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,11 @@ log = logging.getLogger(__name__)
 BACKEND = "hitl_project.single_sign_on.ProviderBackend"
 PROVIDER_SECONDS = 10
 _NEXT = "sign_on_next"
-# OpenID Connect Core 1.0, section 2: no subject is longer.
-_LONGEST_SUBJECT = 255
+# What the provider names of itself and the gateway or a browser then asks.
+_ADDRESSES = (
+    *("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"),
+    "end_session_endpoint",
+)
 # What comes of a provider that is down, or whose answers are not what they should be: Authlib reads
 # them without looking at their shape first.
 _FAULTS = (
@@ -59,19 +63,25 @@ class ProviderBackend(ModelBackend):
 
 
 class _Client(DjangoOAuth2App):  # type: ignore[misc]  # Authlib ships no types
-    """Authlib's client, held to the issuer and the algorithm that the settings name."""
+    """Authlib's client, held to the issuer and the algorithm that the settings name, and to TLS."""
 
     provider: Provider
 
     def load_server_metadata(self) -> dict[str, Any]:
         """What the provider says of itself, asked once a process.
 
-        Raises OAuthError where it is not the provider of the settings.
+        Raises OAuthError where it is not the provider of the settings, or names an address
+        without TLS although it has one with it.
         """
         metadata: dict[str, Any] = super().load_server_metadata()
         if metadata.get("issuer") != self.provider.issuer:
             self.server_metadata.clear()
             raise OAuthError("wrong_issuer")
+        schemes = {"https", urlsplit(self.provider.issuer).scheme}
+        named = [metadata[name] for name in _ADDRESSES if name in metadata]
+        if any(urlsplit(address).scheme not in schemes for address in named):
+            self.server_metadata.clear()
+            raise OAuthError("insecure_address")
         metadata["id_token_signing_alg_values_supported"] = [self.provider.algorithm]
         return metadata
 
@@ -104,10 +114,36 @@ class LogIn(LoginView):
             return redirect(request.get_full_path())
         return super().post(request, *args, **kwargs)
 
+    def get_form(self, form_class: type[AuthenticationForm] | None = None) -> AuthenticationForm:
+        """The form; where there is another way in, above it, nobody is led past that."""
+        form = super().get_form(form_class)
+        if settings.HITL_OIDC is not None:
+            del form.fields["username"].widget.attrs["autofocus"]
+        return form
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """What the page shows beside the form."""
         shown = {"provider": settings.HITL_OIDC, "by_password": settings.HITL_PASSWORD_LOGIN}
         return super().get_context_data(**kwargs) | shown
+
+
+class LogOut(LogoutView):
+    """Logs out here, and leads to where the provider does, if it vouched for the login."""
+
+    def post(self, request: HttpRequest, *args: str, **kwargs: Any) -> HttpResponse:
+        """Log out; the page says whether that was all.
+
+        No redirect: whether the provider's other programs are to be left as well is the person's
+        choice, and our policy lets no form end at another site.
+        """
+        provider: Provider | None = settings.HITL_OIDC
+        vouched = request.session.get(BACKEND_SESSION_KEY) == BACKEND
+        answer = super().post(request, *args, **kwargs)
+        address = _logout_address(provider) if provider and vouched else ""
+        if not address:
+            return answer
+        shown = {"provider": provider, "address": address}
+        return render(request, "registration/logged_out.html", shown)
 
 
 def admin_login(request: HttpRequest) -> HttpResponseBase:
@@ -158,7 +194,7 @@ def finish(request: HttpRequest) -> HttpResponse:
                 "aud": {"essential": True, "values": [provider.client_id]},
             },
         )
-        person = _person(provider, _claims(client, token))
+        person = claims.person(provider, _claims(client, token))
     except OAuthError as fault:
         if fault.error == "invalid_grant":
             return _told(request, 400, "This login was used already, or is too old.")
@@ -210,46 +246,21 @@ def _claims(client: _Client, token: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, **signed}
 
 
-def _person(provider: Provider, claims: Mapping[str, Any]) -> Person:
-    subject = claims["sub"]
-    if not isinstance(subject, str) or not re.fullmatch(
-        rf"[\x20-\x7E]{{1,{_LONGEST_SUBJECT}}}", subject
-    ):
-        raise OAuthError("wrong_subject")
-    theirs = claims.get(provider.groups_claim, [])
-    names = [theirs] if isinstance(theirs, str) else theirs
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise OAuthError("wrong_groups")
-    # An address that the provider did not check is anybody's.
-    email = _line(claims, "email", 254) if claims.get("email_verified") is True else ""
-    return Person(
-        issuer=provider.issuer,
-        subject=subject,
-        name=_account_name(_line(claims, "preferred_username", 150), email, subject),
-        email=email,
-        first_name=_line(claims, "given_name", 150),
-        last_name=_line(claims, "family_name", 150),
-        groups=frozenset(ours for name, ours in provider.groups if name in names),
-    )
+def _logout_address(provider: Provider) -> str:
+    """Where the provider ends its own session, or nothing where it tells of no such address.
 
-
-def _line(claims: Mapping[str, Any], name: str, longest: int) -> str:
-    """A claim as one readable line, or nothing."""
-    text = claims.get(name)
-    fits = isinstance(text, str) and len(text) <= longest and text.isprintable()
-    return str(text) if fits else ""
-
-
-def _account_name(*names: str) -> str:
-    """The first that may be an account's name; in ASCII, so that none only looks like another."""
-    for name in names:
-        try:
-            ASCIIUsernameValidator()(name)
-        except ValidationError:
-            continue
-        if len(name) <= 150:
-            return name
-    return ""
+    OpenID Connect RP-Initiated Logout 1.0. Without a hint at whose session it is, which would have
+    to be kept of the login, the provider asks the person first.
+    """
+    client = _client(provider)
+    try:
+        endpoint = client.load_server_metadata().get("end_session_endpoint", "")
+    except _FAULTS:
+        endpoint = ""
+    if not endpoint:
+        return ""
+    separator = "&" if "?" in endpoint else "?"
+    return f"{endpoint}{separator}{urlencode({'client_id': provider.client_id})}"
 
 
 def _refused(request: HttpRequest, provider: Provider, error: str) -> HttpResponse:

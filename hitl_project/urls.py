@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import urls as auth_urls
-from django.contrib.auth.views import LogoutView
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, include, path, re_path
 
@@ -36,7 +35,7 @@ accounts = [
     path("login/", single_sign_on.LogIn.as_view(), name="login"),
     path("sign-on/", single_sign_on.begin, name="sign-on"),
     path("sign-on/callback/", single_sign_on.finish, name="sign-on-callback"),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("logout/", single_sign_on.LogOut.as_view(), name="logout"),
     *(
         _with_passwords(pattern.callback, f"{pattern.pattern}", pattern.name)
         for pattern in auth_urls.urlpatterns
@@ -46,6 +45,7 @@ accounts = [
 
 urlpatterns = [
     path("admin/login/", single_sign_on.admin_login),
+    path("admin/logout/", admin.site.admin_view(single_sign_on.LogOut.as_view())),
     path("admin/", admin.site.urls),
     path("accounts/", include(accounts)),
     path("api/", api.urls),

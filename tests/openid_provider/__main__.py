@@ -53,6 +53,7 @@ def configure(port: int, folder: Path) -> None:
         ROOT_URLCONF="tests.openid_provider.urls",
         OAUTH2_PROVIDER={
             "OIDC_ENABLED": True,
+            "OIDC_RP_INITIATED_LOGOUT_ENABLED": True,
             "OIDC_ISS_ENDPOINT": f"http://127.0.0.1:{port}/o",
             "OIDC_RSA_PRIVATE_KEY": key.decode(),
             "OAUTH2_VALIDATOR_CLASS": "tests.openid_provider.urls.Claims",

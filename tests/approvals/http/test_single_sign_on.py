@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from authlib.integrations.django_client import OAuthError
 from django.conf import settings as configured
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
@@ -28,7 +29,7 @@ from approvals.services import Person, admit_person
 from hitl_project.embedded import Postgres
 from hitl_project.logs import JsonLines
 from hitl_project.provider import Provider
-from hitl_project.single_sign_on import BACKEND
+from hitl_project.single_sign_on import BACKEND, _client
 from tests.application_role import as_application
 from tests.approvals.pages import read
 from tests.openid_provider import CLIENT_SECRET
@@ -47,6 +48,18 @@ ADA = {
     "email_verified": True,
     "groups": ["sre", "cooks"],
 }
+
+
+PROVIDER = Provider(
+    issuer="https://id.example.com",
+    client_id="gateway",
+    client_secret="",
+    name="Elsewhere",
+    scopes="openid",
+    algorithm="RS256",
+    groups_claim="groups",
+    groups=(),
+)
 
 
 @pytest.fixture(scope="module")
@@ -426,6 +439,7 @@ def test_the_login_page_offers_both_and_the_admin_has_the_same_door(
     assert f"{BEGIN}?next=/history/" in page.links()
     assert "Log in with Example Login" in page.text
     assert page.find("input", name="password")
+    assert not page.find("input", autofocus="")
     assert list(page.faults()) == []
     led = Client().get("/admin/login/?next=/admin/approvals/vote/")
     assert led["Location"] == f"{PASSWORDS}?next=/admin/approvals/vote/"
@@ -434,6 +448,55 @@ def test_the_login_page_offers_both_and_the_admin_has_the_same_door(
     browser = Client()
     assert browser.post(PASSWORDS, given)["Location"] == "/admin/"
     assert browser.get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("door", ["/accounts/logout/", "/admin/logout/"])
+def test_who_logs_out_is_led_to_where_the_provider_ends_its_own_session(
+    provider: OpenIdProvider, door: str
+) -> None:
+    browser = Client()
+    sign_on(provider, browser)
+    User.objects.update(is_staff=True)
+    page = read(browser.post(door))
+    assert not logged_in(browser)
+    assert list(page.faults()) == []
+    (address,) = [link for link in page.links() if link.startswith(provider.url)]
+    with httpx.Client(base_url=provider.url, verify=PLAIN_HTTP) as there:
+        there.get("/login/", params={"as": "ada"}).raise_for_status()
+        begun = browser.get(BEGIN)["Location"]
+        assert there.get(begun).headers["Location"].startswith(configured.PUBLIC_URL)
+        asked = there.get(address)
+        given = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
+        there.post(address, data={**given, "allow": "Log out"})
+        assert there.get(begun).headers["Location"].startswith("/login/")
+
+
+def test_who_logged_in_by_password_or_at_a_provider_without_a_logout_is_logged_out_here(
+    provider: OpenIdProvider, settings: Settings
+) -> None:
+    by_password, by_provider = Client(), Client()
+    by_password.force_login(User.objects.create_user("ben"), configured.AUTHENTICATION_BACKENDS[1])
+    trust(settings, provider.settings(name="Without a logout"))
+    metadata = _client(settings.HITL_OIDC).load_server_metadata()
+    del metadata["end_session_endpoint"]
+    sign_on(provider, by_provider)
+    for browser in (by_password, by_provider):
+        assert logged_in(browser)
+        assert browser.post("/accounts/logout/")["Location"] == PASSWORDS
+        assert not logged_in(browser)
+
+
+@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri", "end_session_endpoint"])
+def test_a_provider_that_is_reached_by_https_may_name_nothing_that_is_not(name: str) -> None:
+    issuer = "https://id.example.com"
+    names = ("authorization_endpoint", "token_endpoint", "jwks_uri", "end_session_endpoint")
+    told = {"issuer": issuer, **{each: f"{issuer}/{each}" for each in names}, "_loaded_at": 1}
+    client = _client(PROVIDER)
+    client.server_metadata = {**told, name: f"http://id.example.com/{name}"}
+    with pytest.raises(OAuthError, match="insecure_address"):
+        client.load_server_metadata()
+    client.server_metadata = told
+    assert client.load_server_metadata()["token_endpoint"] == f"{issuer}/token_endpoint"
 
 
 def test_passwords_can_be_switched_off_at_every_door(
@@ -465,6 +528,7 @@ def test_a_locked_password_keeps_nobody_from_signing_on(provider: OpenIdProvider
     for _ in range(6):
         last = Client().post(PASSWORDS, {"username": "ada", "password": "wrong"})
     assert last.status_code == 429
+    assert "You can log in with Example Login meanwhile" in read(last).text
     again = Client()
     sign_on(provider, again)
     assert logged_in(again)

@@ -15,6 +15,7 @@ from approvals import outbox, services, tally, trail
 from approvals.core import intake
 from approvals.core.events import WORKFLOW, EventName
 from approvals.core.lifecycle import Actor, Status
+from approvals.core.queues import Queue
 from approvals.errors import AlreadyDecided, RequestNotFound
 from approvals.masking import quiet
 from approvals.selectors.request import snapshots_of_thread
@@ -77,4 +78,4 @@ def go_on(run: Run, *, may_continue: bool) -> None:
 
 def hint() -> None:
     """Wake a worker for the runs that are owed a turn."""
-    outbox.hint_task("agents.tasks.advance_runs", "runs")
+    outbox.hint_task("agents.tasks.advance_runs", Queue.RUNS)

@@ -25,15 +25,16 @@ from redis.retry import Retry
 
 from approvals import outbox
 from approvals.core.events import WORKFLOW
+from approvals.core.queues import Queue
 from approvals.metrics import rendered, scrape
 from approvals.selectors.health import NOT_ACCEPTED, heartbeats, is_database_accepted
 
 PATIENCE_SECONDS = 2
 FRESH_SECONDS = 30.0
 _QUEUES = {
-    "sweeps": "the sweep that beat starts",
-    "runs": "a worker for the queue runs",
-    "channels": "a worker for the queue channels",
+    Queue.SWEEPS: "the sweep that beat starts",
+    Queue.RUNS: "a worker for the queue runs",
+    Queue.CHANNELS: "a worker for the queue channels",
 }
 
 
@@ -178,7 +179,7 @@ def _queues() -> Mapping[str, str]:
     needed = dict(_QUEUES)
     if set(outbox.channels()) <= {WORKFLOW}:
         # Nothing is ever sent to a queue whose channels are all off.
-        del needed["channels"]
+        del needed[Queue.CHANNELS]
     return {queue: _seen(what, ages.get(queue)) for queue, what in needed.items()}
 
 

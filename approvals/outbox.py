@@ -43,6 +43,7 @@ from approvals.core.events import (
 )
 from approvals.core.intake import harmless
 from approvals.core.lifecycle import Status
+from approvals.core.queues import Queue
 from approvals.core.risk import Risk
 from approvals.models import (
     ApprovalRequest,
@@ -142,11 +143,11 @@ def _hint_on_commit(names: Sequence[str]) -> None:
 
 def hint(channel: str) -> None:
     """Wake a worker for a channel; raises where the broker is down: the sweep finds the rest."""
-    queue = "runs" if channel == WORKFLOW else "channels"
+    queue = Queue.RUNS if channel == WORKFLOW else Queue.CHANNELS
     hint_task("approvals.tasks.deliver", queue, channel)
 
 
-def hint_task(name: str, queue: str, *arguments: str) -> None:
+def hint_task(name: str, queue: Queue, *arguments: str) -> None:
     """Send a task that looks at the rows; it expires, so that hints do not pile up unheard."""
     current_app.send_task(name, list(arguments), queue=queue, expires=60)
 

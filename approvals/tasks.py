@@ -6,6 +6,7 @@ import time
 from celery import shared_task
 
 from approvals import metrics, outbox, services
+from approvals.core.queues import Queue
 from approvals.selectors.health import NOT_ACCEPTED, is_database_accepted
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ def sweep() -> None:
     expire_overdue()
     for channel in outbox.channels():
         outbox.hint(channel)
-    outbox.hint_task("agents.tasks.advance_runs", "runs")
+    outbox.hint_task("agents.tasks.advance_runs", Queue.RUNS)
     # Last: a sweep that fails has not swept, and must not look as if it had.
-    services.beat_heart("sweeps")
+    services.beat_heart(Queue.SWEEPS)
 
 
 @shared_task
@@ -54,11 +55,11 @@ def purge_old() -> None:
     """Take what retention no longer keeps; goes back to the queue while something is left."""
     services.clear_sessions()
     if services.purge_old(seconds=PURGE_SECONDS):
-        outbox.hint_task("approvals.tasks.purge_old", "sweeps")
+        outbox.hint_task("approvals.tasks.purge_old", Queue.SWEEPS)
 
 
 @shared_task
 def roll_up_metrics() -> None:
     """Add up what scrapes need not read again; goes back to the queue while something is left."""
     if metrics.roll_up(seconds=ROLL_UP_SECONDS):
-        outbox.hint_task("approvals.tasks.roll_up_metrics", "sweeps")
+        outbox.hint_task("approvals.tasks.roll_up_metrics", Queue.SWEEPS)

@@ -13,6 +13,7 @@ import psycopg
 
 from approvals import outbox
 from approvals.core.lifecycle import Status
+from approvals.core.queues import Queue
 from approvals.models import ApprovalRequest
 from bench import processes
 from bench.filling import add_waiting
@@ -97,7 +98,7 @@ def _sweep(place: Gateway, count: int, meanwhile: Callable[[], None]) -> Load:
     _pass_deadlines(place, count)
     overdue = ApprovalRequest.objects.filter(status=Status.PENDING, expires_at__lte=outbox.clock())
     began = time.perf_counter()
-    outbox.hint_task("approvals.tasks.expire_overdue", "sweeps")
+    outbox.hint_task("approvals.tasks.expire_overdue", Queue.SWEEPS)
     while overdue.exists():
         if time.perf_counter() - began > WAIT_SECONDS:
             raise NotExpired(f"{overdue.count()} of {count} still wait after {WAIT_SECONDS:g} s.")

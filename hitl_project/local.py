@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from approvals.core.queues import Queue
 from hitl_project import children
 from hitl_project.embedded import EmbeddedServerError, Postgres, RedisServer
 from hitl_project.local_prometheus import find_program, prometheus
@@ -20,7 +21,7 @@ from hitl_project.supervisor import Spec, StartFailedError, Supervisor, run_unti
 READY_SECONDS = 90.0
 ASK_SECONDS = 0.5
 # Queue -> processes, for a machine of two cores: what runs do is mostly waiting for others.
-WORKERS = {"runs": 4, "channels": 2, "sweeps": 1}
+WORKERS = {Queue.RUNS: 4, Queue.CHANNELS: 2, Queue.SWEEPS: 1}
 
 
 def run(site: Site, supervisor: Supervisor, say: Callable[[str], None]) -> None:

@@ -14,6 +14,7 @@ from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
+from approvals.core.queues import Queue
 from hitl_project import provider
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -408,10 +409,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Of a publisher; by default each message would be tried for six seconds.
     "max_retries": 0,
 }
-CELERY_TASK_DEFAULT_QUEUE = "sweeps"
+CELERY_TASK_DEFAULT_QUEUE = Queue.SWEEPS
 CELERY_TASK_ROUTES = {
-    "agents.tasks.*": {"queue": "runs"},
-    "integrations.tasks.*": {"queue": "channels"},
+    "agents.tasks.*": {"queue": Queue.RUNS},
+    "integrations.tasks.*": {"queue": Queue.CHANNELS},
 }
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "approvals.tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},

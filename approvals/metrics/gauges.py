@@ -9,10 +9,10 @@ from prometheus_client.registry import Collector
 
 from approvals import outbox
 from approvals.core.events import WORKFLOW, EventName, concerned_channels
+from approvals.core.queues import Queue
 from approvals.models import AuditEntry, Delivery, Heartbeat
 
 VERSION = "0.1.0"
-PARTS = ("sweeps", "runs", "channels")
 
 # Where more is owed, the events of so many requests, the oldest, tell how long.
 _LOOKED_AT = 1000
@@ -92,7 +92,7 @@ class HeartbeatCollector(Collector):
             "When beat's last sweep ran and workers for each queue were last seen, in Unix time.",
             labels=["part"],
         )
-        for part in PARTS:
+        for part in Queue:
             family.add_metric([part], seen[part].timestamp() if part in seen else 0)
         yield family
 

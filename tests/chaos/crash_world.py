@@ -27,6 +27,7 @@ from agents.models import Execution, Run, RunStatus
 from approvals import outbox, services
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
+from approvals.core.queues import Queue
 from approvals.models import Delivery
 from integrations.executors import run_command
 from tests.chaos.configuration import write_configuration
@@ -62,7 +63,7 @@ def command(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
     return result
 
 
-def send_in_child(name: str, queue: str, *arguments: str) -> None:
+def send_in_child(name: str, queue: Queue, *arguments: str) -> None:
     """Send a hint from a child alone: this process does by itself what hints would have done."""
     if os.getpid() != _HERE:
         _send(name, queue, *arguments)

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connection
 
+from approvals.core.queues import Queue
 from approvals.services import beat_heart
 from hitl_project.celery import app
 from hitl_project.logs import write_line
@@ -29,8 +30,8 @@ class Command(BaseCommand):
         """Declare which queues are served, and by how many processes."""
         parser.add_argument(
             "--queues",
-            default="runs,channels,sweeps",
-            help="comma-separated; default runs,channels,sweeps",
+            default=",".join(Queue),
+            help=f"comma-separated; default {','.join(Queue)}",
         )
         parser.add_argument(
             "--concurrency", type=int, default=os.cpu_count(), help="processes, default one a core"
@@ -38,7 +39,7 @@ class Command(BaseCommand):
 
     def handle(self, *, queues: str, concurrency: int, **_: object) -> None:
         """Run Celery in this process."""
-        if "runs" in queues.split(","):
+        if Queue.RUNS in queues.split(","):
             # Slow to load, so loaded once and shared, before the pool's processes are forked.
             import_module("agents.turns")
         _keep_heart(queues.split(","))
@@ -64,7 +65,7 @@ def _keep_heart(queues: Sequence[str]) -> None:
     Said by the main process, which only hands out work; the sweep speaks for itself, because it
     shows that beat is alive too.
     """
-    served = [queue for queue in queues if queue != "sweeps"]
+    served = [queue for queue in queues if queue != Queue.SWEEPS]
     last = 0.0
 
     def beat(**_: object) -> None:

@@ -50,6 +50,8 @@ def configure(port: int, folder: Path) -> None:
             {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
         ],
         LOGIN_URL="/login/",
+        # A browser tells no ports of one machine apart.
+        SESSION_COOKIE_NAME="provider",
         ROOT_URLCONF="tests.openid_provider.urls",
         OAUTH2_PROVIDER={
             "OIDC_ENABLED": True,

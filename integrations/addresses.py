@@ -21,8 +21,8 @@ Address = IPv4Address | IPv6Address
 
 _GLOBAL_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
-# Public by their registry or to older versions of Python, and yet where a cloud keeps what it tells
-# its machines alone: at Azure, at Oracle.
+# Where Azure and Oracle tell their machines credentials. By the registry, or to older versions of
+# Python, these are public.
 _METADATA = (ip_network("168.63.129.16/32"), ip_network("192.0.0.0/24"))
 
 

@@ -2,7 +2,8 @@
 
 The database that is migrated is taken for the gateway's own, unless it is a restored one: a dump of
 before this table cannot tell by it. But the rows of a table that was restored were all written by
-one transaction, while each migration notes itself in one of its own.
+one transaction, while each migration notes itself in one of its own. The two oldest notes tell, since
+what was migrated after the restore, just before this, has transactions of its own there too.
 """
 
 from django.db import migrations, models
@@ -20,7 +21,10 @@ SELECT 1, concat_ws(
     'approvals_databaseidentity'::regclass::oid
 )
 FROM pg_control_system()
-WHERE (SELECT count(DISTINCT xmin::text) FROM django_migrations) > 1
+WHERE (
+    SELECT count(DISTINCT xmin::text)
+    FROM (SELECT xmin FROM django_migrations ORDER BY id LIMIT 2) AS oldest
+) > 1
 """
 
 

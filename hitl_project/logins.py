@@ -11,8 +11,13 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 from axes.handlers.database import AxesDatabaseHandler
+from axes.handlers.proxy import AxesProxyHandler
 from django.conf import settings
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -66,6 +71,25 @@ class Lockouts(AxesDatabaseHandler):  # type: ignore[misc]  # axes ships no type
             known = get_user_model().objects.filter(username=name).exists()
             facts = {"address": request.axes_ip_address, **({"account": name} if known else {})}
             log.warning("Too many logins failed; they have to wait", extra={"facts": facts})
+
+
+class LoginForm(AuthenticationForm):
+    """Asks once more, after the password was found right, whether this login had to wait.
+
+    Whoever guesses many times at once has been let through to every guess before one has failed.
+    """
+
+    def confirm_login_allowed(self, user: User) -> None:  # type: ignore[override]
+        """Refuse who had to wait by the time the password was looked at; raises ValidationError."""
+        super().confirm_login_allowed(user)
+        if not AxesProxyHandler.is_allowed(self.request, {"username": user.get_username()}):
+            # The middleware answers it as it answers who was not let through.
+            self.request.axes_locked_out = True
+            raise ValidationError("Too many logins failed.")
+
+
+class AdminLoginForm(LoginForm, AdminAuthenticationForm):
+    """The same at the admin's own door."""
 
 
 def client_address(request: HttpRequest) -> str | None:

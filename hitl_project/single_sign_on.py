@@ -32,6 +32,7 @@ from approvals import services
 from approvals.errors import NotAllowed
 from approvals.services import Person
 from hitl_project import claims
+from hitl_project.logins import LoginForm
 from hitl_project.provider import Provider
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,8 @@ def _client(provider: Provider) -> _Client:
 
 class LogIn(LoginView):
     """The page to log in, by password and by whatever the settings name."""
+
+    authentication_form = LoginForm
 
     def post(self, request: HttpRequest, *args: str, **kwargs: Any) -> HttpResponse:
         """Log in by password, where the settings let anybody."""

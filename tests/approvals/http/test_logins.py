@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.cookies import SimpleCookie
+from threading import Barrier, Event
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connection
 from django.db.models import F
 from django.test import Client, override_settings
 from prometheus_client import REGISTRY
@@ -177,6 +180,36 @@ def test_every_web_process_knows_of_the_failures(
     assert [post(browser, RIGHT).status_code for browser in (one, two)] == [429, 429]
     wait(5.1)
     assert post(two, RIGHT).status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", DOORS)
+def test_guesses_that_are_made_at_the_same_time_count_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    """Whoever asks for many before the first is answered has no more of them than one by one."""
+    begun, failed = Barrier(9), Event()
+    check = User.check_password
+
+    def slowly(user: User, password: str) -> bool:
+        begun.wait(20)
+        if password == RIGHT:
+            failed.wait(20)
+        return check(user, password)
+
+    monkeypatch.setattr(User, "check_password", slowly)
+
+    def guess(password: str) -> int:
+        try:
+            return int(try_login(password=password, at=door).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(9) as pool:
+        right = pool.submit(guess, RIGHT)
+        list(pool.map(guess, [WRONG] * 8))
+        failed.set()
+        assert right.result() == 429
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -17,8 +17,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import BACKEND_SESSION_KEY, login
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView, redirect_to_login
+from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
@@ -162,6 +162,7 @@ def begin(request: HttpRequest) -> HttpResponse:
     """Lead the browser to the provider."""
     provider = _provider()
     request.session[_NEXT] = _wanted(request)
+    _let_go_of_database()
     # Not by the request's own host: only an address that was registered is answered.
     back = f"{settings.PUBLIC_URL}{reverse('sign-on-callback')}"
     try:
@@ -187,6 +188,7 @@ def finish(request: HttpRequest) -> HttpResponse:
     if (refusal := request.GET.get("error")) is not None:
         client.framework.clear_state_data(request.session, state)
         return _refused(request, provider, refusal)
+    _let_go_of_database()
     # Asked for anew each time, so that keys that were changed count at once.
     client.server_metadata.pop("jwks", None)
     try:
@@ -218,6 +220,12 @@ def _let_in(request: HttpRequest, provider: Provider, person: Person) -> HttpRes
     wanted = request.session.pop(_NEXT, "")
     login(request, account, backend=BACKEND)
     return redirect(wanted or resolve_url(settings.LOGIN_REDIRECT_URL))
+
+
+def _let_go_of_database() -> None:
+    """Give the connection back: a few logins at a slow provider must not hold them all."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _provider() -> Provider:

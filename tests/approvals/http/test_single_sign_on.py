@@ -1,12 +1,15 @@
 """A login by OpenID Connect opens the account of whom a real provider vouches for, and no other."""
 
+import json
 import logging
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Barrier, Event, Semaphore
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -594,3 +597,69 @@ def test_a_gateway_that_its_environment_alone_configures_logs_in(
     log = server.log.read_text()
     code = parse_qs(answer.request.url.query.decode())["code"][0]
     assert [secret for secret in (CLIENT_SECRET, code, "code_verifier") if secret in log] == []
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A provider that says what it is, at once or when it is let, and gives no token before."""
+
+    tells = True
+    asked = Semaphore(0)
+    answers = Event()
+
+    def do_GET(self) -> None:
+        """Say what it is."""
+        if not self.tells:
+            self._hang()
+        issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
+        told = {
+            "issuer": issuer,
+            "authorization_endpoint": f"{issuer}/authorize",
+            "token_endpoint": f"{issuer}/token",
+        }
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+    def do_POST(self) -> None:
+        """Give no token."""
+        self._hang()
+
+    def _hang(self) -> None:
+        self.asked.release()
+        self.answers.wait(30)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing of each call."""
+
+
+@pytest.mark.parametrize("step", ["begin", "finish"])
+def test_logins_that_wait_for_the_provider_keep_the_database_from_nobody(
+    transactional_db: None, launch_web_server: Callable[..., WebServer], step: str
+) -> None:
+    """A web server has 20 connections, and people who all try again are more."""
+    Slow.tells, Slow.asked, Slow.answers = step == "finish", Semaphore(0), Event()
+    many = 25
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as slow, ThreadPoolExecutor(many + 1) as pool:
+        pool.submit(slow.serve_forever)
+        server = launch_web_server(
+            HITL_OIDC_ISSUER=f"http://127.0.0.1:{slow.server_address[1]}",
+            HITL_OIDC_CLIENT_ID="gateway",
+            HITL_OIDC_CLIENT_SECRET=CLIENT_SECRET,
+        )
+
+        def log_in(_: int) -> None:
+            with httpx.Client(base_url=server.url, verify=PLAIN_HTTP, timeout=30) as browser:
+                browser.cookies["sessionid"] = "of an earlier login, which is over"
+                address = BEGIN
+                if step == "finish":
+                    led = browser.get(BEGIN).headers["Location"]
+                    state = parse_qs(urlsplit(led).query)["state"][0]
+                    address = f"{CALLBACK}?code=x&state={state}"
+                browser.get(address)
+
+        waiting = [pool.submit(log_in, number) for number in range(many)]
+        ends = time.monotonic() + 8
+        reached = [Slow.asked.acquire(timeout=max(0, ends - time.monotonic())) for _ in waiting]
+        Slow.answers.set()
+        slow.shutdown()
+    assert all(reached)

@@ -13,8 +13,10 @@ from typing import Any
 
 import django.db
 import psycopg
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
 
 from approvals.core.events import ChannelBusy
 
@@ -82,6 +84,17 @@ def answers_given(saver: PostgresSaver, thread_id: str) -> Iterator[Any]:
     for row in rows:
         value = saver.serde.loads_typed((row["type"], row["blob"]))
         yield from value if isinstance(value, list) else [value]
+
+
+def note(saver: PostgresSaver, config: RunnableConfig, facts: Mapping[str, str]) -> None:
+    """Change what is kept with the one checkpoint that the configuration of a state names."""
+    named = config["configurable"]
+    with saver.conn.cursor() as cursor:  # type: ignore[union-attr]
+        cursor.execute(
+            "UPDATE checkpoints SET metadata = metadata || %s"
+            " WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s",
+            [Jsonb(facts), named["thread_id"], named["checkpoint_ns"], named["checkpoint_id"]],
+        )
 
 
 def _connection() -> "psycopg.Connection[DictRow]":

@@ -252,6 +252,7 @@ class _Thread:
             if answered is not None:
                 outbox.note_resumed(answered)
                 trail.tell(log, "Run resumed", status=answered.status)
+        self._forget_source_of_another()
         vars(self).pop("_state", None)
         try:
             self._graph.invoke(value, self._config, durability="sync")
@@ -273,6 +274,15 @@ class _Thread:
             _log_failure(self._run, error)
             raise Stopped(f"The graph failed with {type(error).__name__}: {error}") from error
         self._left()
+
+    def _forget_source_of_another(self) -> None:
+        """Let a checkpoint of another release be nobody's, before this one's nodes ask at it.
+
+        Otherwise that release, once it is back, would take what is asked now for its own question.
+        """
+        made_by = self._source and (self._state.metadata or {}).get(_SOURCE)
+        if made_by and made_by != self._source:
+            checkpoints.note(self._saver, self._state.config, {_SOURCE: ""})
 
     def _left(self) -> None:
         Run.objects.filter(pk=self._run.pk).update(in_invocation=False)

@@ -14,7 +14,7 @@ from agents.models import Run
 from agents.registry import BUILT_IN_VERSION
 from agents.roster import AGENTS
 from agents.state import WorkflowState
-from approvals.core.lifecycle import Actor
+from approvals.core.lifecycle import Actor, Choice
 from approvals.models import AuditEntry, Delivery
 from tests.agents import graphs_of_others as others
 from tests.agents import scenes
@@ -152,6 +152,25 @@ def test_what_a_release_asks_instead_is_asked_anew(worker: Worker, install: Any)
     assert (new.pk != old.pk, new.task["with"]) == (True, "a migration")
     assert decided(worker, run).status == "completed"
     assert others.effects == ACTED
+
+
+def test_what_a_release_asked_is_no_answer_to_what_the_one_before_asks(
+    worker: Worker, install: Any
+) -> None:
+    """The way back is to install the old release: its node must not take the new one's approval."""
+    install("first")
+    run = worker.start("shipping")
+    (old,) = worker.pending(run)
+    install("question_changed")
+    worker.decide(old, Choice.REJECT)
+    (new,) = worker.pending(run)
+    assert "with" in new.task
+    install("first")
+    # What was decided about its own question is the verdict that it gets.
+    run = decided(worker, run)
+    assert run.result is not None
+    assert run.result["values"]["done"] == ["prepared", "rejected", "deployed"]
+    assert AuditEntry.objects.filter(stream=new.pk, name="request.resume_refused").exists()
 
 
 def test_a_graph_that_is_registered_no_more_stops_its_runs_loudly(

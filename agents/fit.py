@@ -7,6 +7,7 @@ it had ended. A subgraph that its node builds only when it runs cannot be looked
 import hashlib
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def source(path: str, graph: Any) -> str:
     """
     graphs = [graph, *(subgraph for _, subgraph in graph.get_subgraphs(recurse=True))]
     nodes = [node.bound for each in graphs for node in each.nodes.values()]
-    functions = [getattr(node, "func", None) or getattr(node, "afunc", None) for node in nodes]
+    functions = [_function(node) for node in nodes]
     modules = {path.rpartition(".")[0], *(getattr(one, "__module__", "") for one in functions)}
     text = hashlib.sha256(path.encode())
     for name in sorted(module for module in modules if module in sys.modules):
@@ -34,6 +35,13 @@ def source(path: str, graph: Any) -> str:
         if file and not name.startswith("langgraph."):
             text.update(Path(file).read_bytes())
     return text.hexdigest()
+
+
+def _function(node: Any) -> Any:
+    function = getattr(node, "func", None) or getattr(node, "afunc", None)
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
 def missing(stored: CheckpointTuple, graph: Any, config: RunnableConfig) -> list[str]:

@@ -2,13 +2,15 @@
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.graph import START, StateGraph
 
-from agents import checkpoints, runtime, services
+from agents import checkpoints, fit, runtime, services
 from agents.graphs import build_workflow
 from agents.models import Run
 from agents.registry import BUILT_IN_VERSION
@@ -270,6 +272,24 @@ def test_a_node_whose_source_has_changed_says_once_more_what_it_asks(
     others.effects.clear()
     decided(worker, again)
     assert others.effects == ["looked", f"shipped {what}"]
+
+
+def test_a_change_of_a_node_with_fixed_arguments_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    file = tmp_path / "nodes_of_tests.py"
+    file.write_text("def ask(state, place):\n    return {}\n")
+    importlib.invalidate_caches()
+    ask = importlib.import_module("nodes_of_tests").ask
+    graph = StateGraph(others.State)
+    graph.add_node("ask", partial(ask, place="production"))
+    graph.add_edge(START, "ask")
+    before = fit.source("tests.agents.graphs_of_others.shipping", graph.compile())
+    file.write_text("def ask(state, place):\n    return {'done': [place]}\n")
+    after = fit.source("tests.agents.graphs_of_others.shipping", graph.compile())
+    assert after != before
 
 
 def test_the_built_in_graph_is_what_runs_of_its_version_wait_in() -> None:

@@ -153,6 +153,8 @@ class _Thread:
         self._graph = graph
         self._source = source
         self._saver = saver
+        # Whether the nodes that wait have asked since the lock was taken, and so in this release.
+        self._has_asked = False
         # Only what belongs to the thread: a checkpoint_id here would replay the past.
         self._config: RunnableConfig = {
             "configurable": {"thread_id": run.thread_id},
@@ -195,6 +197,7 @@ class _Thread:
 
     def settle_down(self) -> Position:
         """Go on until the thread waits for people or has ended."""
+        self._ask_anew()
         for _ in range(_ROUNDS):
             unattended = self._unattended(self._state.interrupts)
             if not unattended:
@@ -207,11 +210,7 @@ class _Thread:
         # LangGraph may list an interrupt that a crash left behind after it had been answered.
         if self._was_used(request.id):
             return ""
-        asked_by = (self._state.metadata or {}).get(_SOURCE, "")
-        if self._state.interrupts and asked_by != self._source:
-            # Another release asked. An answer is taken without a look at what it is the answer to,
-            # so the nodes that wait say once more what they now ask for.
-            self._invoke(None)
+        self._ask_anew()
         pending = {item.id: item for item in self._state.interrupts}
         item = pending.get(request.interrupt_id)
         if item is None:
@@ -221,6 +220,15 @@ class _Thread:
         self._refuse_if_stale(request)
         self._invoke(Command(resume={item.id: payloads.verdict(request)}), answered=request)
         return ""
+
+    def _ask_anew(self) -> None:
+        """Let the nodes that wait say once more what they ask for, where another release asked.
+
+        An answer, of people or of the rules, is taken without a look at what it is the answer to.
+        """
+        asked_by = (self._state.metadata or {}).get(_SOURCE, "")
+        if self._state.interrupts and asked_by != self._source and not self._has_asked:
+            self._invoke(None)
 
     def _refuse_if_stale(self, request: Snapshot) -> None:
         """An old approval lets no foreign node act; the built-in one asks before each action."""
@@ -273,6 +281,7 @@ class _Thread:
             self._left()
             _log_failure(self._run, error)
             raise Stopped(f"The graph failed with {type(error).__name__}: {error}") from error
+        self._has_asked = True
         self._left()
 
     def _forget_source_of_another(self) -> None:

@@ -151,6 +151,16 @@ def question_changed() -> Graph:
     return _in_a_row(PREPARE, ("ask", ask_more), ACT)
 
 
+def little_asked() -> Graph:
+    """Asks in the same node for what needs nobody."""
+
+    def ask_little(_: Any) -> Mapping[str, Any]:
+        verdict = interrupt({"operation": "update_docs", "environment": "development"})
+        return {"done": [str(verdict["status"])]}
+
+    return _in_a_row(PREPARE, ("ask", ask_little), ACT)
+
+
 def nested() -> Graph:
     """Asks in a subgraph."""
     return _in_a_row(("inner", first().compile()))

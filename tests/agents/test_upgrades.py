@@ -175,6 +175,29 @@ def test_what_a_release_asked_is_no_answer_to_what_the_one_before_asks(
     assert AuditEntry.objects.filter(stream=new.pk, name="request.resume_refused").exists()
 
 
+def test_what_needed_nobody_is_no_answer_to_what_a_release_asks_instead(
+    worker: Worker, install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker died when its node had asked, and another release's worker takes over."""
+
+    def dies(_: Any) -> None:
+        raise WorkerDied
+
+    install("little_asked")
+    with monkeypatch.context() as patched:
+        patched.setattr(runtime._Thread, "settle_down", dies)  # noqa: SLF001
+        with pytest.raises(WorkerDied):
+            worker.start("shipping")
+    checkpoints.disconnect()
+    Run.objects.update(lease_until="2020-01-01T00:00:00Z")
+    install("first")
+    worker.turn()
+    run = Run.objects.get()
+    assert (run.status, others.effects) == ("waiting", [])
+    assert decided(worker, run).status == "completed"
+    assert others.effects == ACTED
+
+
 def test_a_graph_that_is_registered_no_more_stops_its_runs_loudly(
     worker: Worker, operator: Actor, install: Any, settings: Any
 ) -> None:

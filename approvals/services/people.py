@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 
@@ -40,8 +41,9 @@ def create_approver(
     """Create or update an account that may decide through the given groups.
 
     `identity` is who the person is at a provider of single sign-on: its issuer, and their subject
-    there. Raises NotAllowed for anybody but the command line, and InvalidInput where the Linear
-    user or the identity already belongs to somebody else.
+    there, and ends what whoever was linked before is logged in to. Raises NotAllowed for anybody
+    but the command line, and InvalidInput where the Linear user or the identity already belongs to
+    somebody else, or the account to somebody whose identity is not given.
     """
     if not may_say_who_decides(actor):
         raise NotAllowed("An approver is made by a superuser in the admin, or on the command line.")
@@ -51,12 +53,13 @@ def create_approver(
         )
         if linear_user_id and taken.exists():
             raise InvalidInput("linear_user", "This Linear user is linked to another account.")
-        _free(name, identity)
+        other_person = _links_another(name, identity)
         user, created = User.objects.get_or_create(username=name, defaults={"email": email})
         user.email = email
         if password:
             user.set_password(password)
-        elif created:
+        elif created or (other_person and not user.has_usable_password()):
+            # A new one each time, without which no session goes on.
             user.set_unusable_password()
         user.save()
         for group in groups:
@@ -73,14 +76,24 @@ def create_approver(
     return user
 
 
-def _free(name: str, identity: tuple[str, str] | None) -> None:
-    """Refuse to link who somebody is at a provider to a second account."""
+def _links_another(name: str, identity: tuple[str, str] | None) -> bool:
+    """Whether the account changes hands; refuses what is linked to a second account, or unsaid."""
+    linked = ProviderIdentity.objects.filter(user__username=name)
     if identity is None:
-        return
+        # An account that a provider's person named themselves is not yet whom the caller means.
+        issuer = settings.HITL_OIDC.issuer if settings.HITL_OIDC else None
+        if (known := linked.filter(issuer=issuer).first()) is not None:
+            raise InvalidInput(
+                "identity",
+                f"There is an account named {name} already, which logs in as {known.subject} at"
+                f" {known.issuer}. If that is whom you mean, give this subject, too.",
+            )
+        return False
     issuer, subject = identity
-    linked = ProviderIdentity.objects.filter(issuer=issuer, subject=subject)
-    if linked.exclude(user__username=name).exists():
+    taken = ProviderIdentity.objects.filter(issuer=issuer, subject=subject)
+    if taken.exclude(user__username=name).exists():
         raise InvalidInput("identity", "This subject is linked to another account.")
+    return linked.filter(issuer=issuer).exclude(subject=subject).exists()
 
 
 def record_account(user_id: int, *, actor: Actor, changed: Sequence[str] = ()) -> None:

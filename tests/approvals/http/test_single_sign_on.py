@@ -241,6 +241,23 @@ def test_the_command_line_links_an_account_that_is_there(
         call_command("create_approver", "bob", "--email=b@example.com", f"--oidc-subject={subject}")
 
 
+def test_who_took_a_name_first_is_not_made_an_approver_by_it(provider: OpenIdProvider) -> None:
+    """A name at the provider is its person's choice: it may be the one of an approver to be."""
+    browser = Client()
+    sign_on(provider, browser)
+    given = ["create_approver", "ada", "--email=ada@example.com", "--group=release-managers"]
+    with pytest.raises(CommandError, match="logs in as subject-ada at"):
+        call_command(*given)
+    assert groups_of("ada") == {"platform"}
+    call_command(*given, "--oidc-subject=subject-ada")
+    assert groups_of("ada") == {"platform", "release-managers"}
+    assert logged_in(browser)
+    # Whoever was the account before is it no longer, not even where they are logged in.
+    call_command(*given, "--oidc-subject=the-other-ada")
+    assert not logged_in(browser)
+    assert "not linked to this login" in said(sign_on(provider, Client()))
+
+
 def test_an_account_that_was_switched_off_stays_off(provider: OpenIdProvider) -> None:
     browser = Client()
     sign_on(provider, browser)

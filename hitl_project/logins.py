@@ -79,12 +79,13 @@ class LoginForm(AuthenticationForm):
     Whoever guesses many times at once has been let through to every guess before one has failed.
     """
 
-    def confirm_login_allowed(self, user: User) -> None:  # type: ignore[override]
+    def confirm_login_allowed(self, user: User) -> None:
         """Refuse who had to wait by the time the password was looked at; raises ValidationError."""
         super().confirm_login_allowed(user)
-        if not AxesProxyHandler.is_allowed(self.request, {"username": user.get_username()}):
+        request: Any = self.request
+        if not AxesProxyHandler.is_allowed(request, {"username": user.get_username()}):
             # The middleware answers it as it answers who was not let through.
-            self.request.axes_locked_out = True
+            request.axes_locked_out = True
             raise ValidationError("Too many logins failed.")
 
 

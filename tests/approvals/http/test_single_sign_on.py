@@ -627,7 +627,7 @@ class Slow(BaseHTTPRequestHandler):
         """Say what it is."""
         if not self.tells:
             self._hang()
-        issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
+        issuer = f"http://{self.headers['Host']}"
         told = {
             "issuer": issuer,
             "authorization_endpoint": f"{issuer}/authorize",

@@ -88,9 +88,11 @@ def _post(
             return _Attempt(f"was answered {response.status_code}", response.status_code, output)
     except RefusedAddress as error:
         return _Attempt(f"could not be made ({str(error)[:-1]})", begun=False, refused=True)
+    except httpx.InvalidURL as error:
+        return _Attempt(f"could not be made ({error})", begun=False, refused=True)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
         return _Attempt(f"could not be made ({error or type(error).__name__})", begun=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except httpx.HTTPError as error:
         return _Attempt(f"got no answer ({error or type(error).__name__})")
 
 

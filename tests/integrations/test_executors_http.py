@@ -235,6 +235,13 @@ def test_a_call_that_reaches_nobody_was_not_begun(monkeypatch: pytest.MonkeyPatc
     assert result.summary.startswith("was not begun: the call could not be made")
 
 
+def test_a_call_to_what_is_no_address_was_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BASE, "http://0177.0.0.1")
+    result = carry_out(call("http://0177.0.0.1/rollback"))
+    assert not result.succeeded
+    assert result.summary.startswith("was not begun: the call could not be made")
+
+
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
     def redirect(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(307)

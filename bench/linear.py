@@ -4,14 +4,13 @@ The resumes, the queue page and the webhook go on while two processes tell Linea
 Whatever one side still owes Linear is told before the other begins.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from django.db.models import F
 
 from approvals.core.events import LINEAR
-from approvals.models import Delivery
+from approvals.models import ClockTimestamp, Delivery
 from bench import deciding, resuming
 from bench.load import Load, http_get, send_all
 from bench.measure import Counts, Ratio, Result, Side, compare
@@ -23,6 +22,7 @@ FULL = Counts(rounds=4, alone=12, together=0, warm_up=4)
 QUICK = Counts(rounds=1, alone=2, together=0, warm_up=1)
 GOALS = (Ratio("p50_ms", 1.1), Ratio("p95_ms", 1.1))
 LABEL = f"Linear at {SLOW_SECONDS:g} s"
+PROCESSES = 2
 DRAIN_SECONDS = 120.0
 
 
@@ -33,7 +33,7 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
         stack.gateway("linear", sandbox.settings) as place,
         place.web(),
         place.worker("runs"),
-        place.worker("channels", concurrency=2),
+        place.worker("channels", concurrency=PROCESSES),
     ):
         webhook = deciding.gateway(place.port)
         measures = {
@@ -51,15 +51,18 @@ def _told(work: Callable[[int], Load], sandbox: Sandbox, seconds: float) -> Call
     """The work, with requests that Linear is told of meanwhile, and has been when it ends."""
 
     def do(count: int) -> Load:
+        owed = Delivery.objects.filter(channel=LINEAR, done__lt=F("wanted"))
+        claimed = owed.filter(lease_until__gt=ClockTimestamp())
         if seconds:
             sandbox.slow_down(seconds)
-        for _ in range(2):
-            # Both processes are at it before the work begins.
+        for _ in range(PROCESSES):
             deciding.opened()
-        time.sleep(0.1)
+        # Every process is at it before the work begins, or has done it where Linear is quick.
+        resuming.wait(
+            lambda: claimed.count() == PROCESSES or not owed.exists(), "to begin to tell Linear"
+        )
         load = work(count)
         sandbox.recover()
-        owed = Delivery.objects.filter(channel=LINEAR, done__lt=F("wanted"))
         resuming.wait(lambda: not owed.exists(), "to tell Linear of everything", DRAIN_SECONDS)
         return load
 

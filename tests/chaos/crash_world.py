@@ -42,7 +42,10 @@ Json = dict[str, Any]
 ROUNDS = 12
 DECIDE = ("developers", "platform", "release-managers")
 
-_COUNTED = re.compile(r"\bhitl_(approval_requests_(created|resolved)|runs_ended)(_total)?\b")
+_COUNTED = re.compile(
+    r"\bhitl_(approval_requests_(created|resolved)|runs_ended)(_total)?\b"
+    r"|\bhitl_approval(s_pending|_latency_seconds_count)\b"
+)
 
 # What the next commands come to where that is not what they come to by themselves: `lost_before`
 # and `lost_after` an effect that nobody hears of.
@@ -193,8 +196,9 @@ class World:
 
     def breaches(self, lives: Sequence[Life], *, without: Collection[str] = ()) -> list[str]:
         """What does not hold now, of what the channels make hold."""
-        if "linear" not in outbox.channels():
-            without = {*without, "one_issue_each"}
+        for channel, check in (("linear", "one_issue_each"), ("github", "comments_are_right")):
+            if channel not in outbox.channels():
+                without = {*without, check}
         facts = Facts(self, [vars(life) for life in lives])
         return [
             f"{check.__name__}: {sentence}"

@@ -4,6 +4,7 @@ Each function returns a sentence for every breach; `EVERY` names them all.
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,22 @@ RESOLVING = {
     "request.approved", "request.rejected", "request.expired", "request.cancelled",
     "request.superseded",
 }  # fmt: skip
-APPROVING_STATES = {"Done", "Approved"}
+# How an issue may stand, by the status of its request; anything else than these is rejected there.
+STATES = {"pending": {"Backlog", "Todo", "In Progress"}, "approved": {"Done", "Approved"}}
+ENDED_STATES = {"Canceled", "Rejected"}
+_NAMED = re.compile(r"^Request `([0-9a-f-]{36})`", re.MULTILINE)
+_MARKED = re.compile(r"<!-- hitl:(.+):(opened|resolved) -->")
+_ACCOUNTS = """
+SELECT u.id, username, array_remove(array_agg(g.name::text ORDER BY g.name), NULL) AS groups
+FROM auth_user u LEFT JOIN auth_user_groups m ON m.user_id = u.id
+LEFT JOIN auth_group g ON g.id = m.group_id GROUP BY u.id
+"""
+_OWED = """
+SELECT 'news of the request ' || request_id AS what, channel AS whose, last_error
+FROM approvals_delivery WHERE done < wanted
+UNION ALL
+SELECT 'a turn', 'the run ' || id, last_error FROM agents_run WHERE done < wanted
+"""
 
 
 class Watched(Protocol):
@@ -88,6 +104,16 @@ class Facts:
         return votes
 
     @cached_property
+    def accounts(self) -> Mapping[int, Json]:
+        """The accounts, by id, with their groups."""
+        return {row["id"]: row for row in self.stage.rows(_ACCOUNTS)}
+
+    @cached_property
+    def tokens(self) -> Sequence[Json]:
+        """The tokens of the API."""
+        return self.stage.rows("SELECT * FROM approvals_apitoken")
+
+    @cached_property
     def effects(self) -> Mapping[str, Sequence[Json]]:
         """What really happened outside, by the idempotency key it happened under."""
         effects: dict[str, list[Json]] = defaultdict(list)
@@ -104,7 +130,8 @@ class Facts:
         """The Linear issues that name a request in their description, by request."""
         issues: dict[str, list[Json]] = defaultdict(list)
         for issue in self.stage.sandbox.issues():
-            issues[issue["id"]].append(issue)
+            for key in _NAMED.findall(issue["description"] or "")[-1:]:
+                issues[key].append(issue)
         return issues
 
     @cached_property
@@ -170,15 +197,37 @@ def what_people_said_counts(facts: Facts) -> Iterator[str]:
                     yield f"{key} waits, though {life['plan']['way']} decided it."
 
 
-def quorum_was_there(facts: Facts) -> Iterator[str]:
-    """What is approved was approved by enough people who did not ask for it themselves."""
+def those_who_may_decided(facts: Facts) -> Iterator[str]:
+    """Enough people of the policy's groups approved what is approved, and one rejected the rest.
+
+    Nobody decides what they asked for themselves.
+    """
     for key, row in facts.requests.items():
-        if row["status"] != "approved":
-            continue
-        given = [vote for vote in facts.votes[key] if vote["choice"] == "approve"]
-        people = {vote["user_id"] for vote in given} - {row["opened_by_id"]}
-        if len(people) < row["policy"]["quorum"]:
-            yield f"Request {key} is approved by {len(people)} of {row['policy']['quorum']}."
+        policy = row["policy"]
+        counting = Counter(
+            vote["choice"]
+            for vote in facts.votes[key]
+            if vote["user_id"] != row["opened_by_id"]
+            and {*facts.accounts[vote["user_id"]]["groups"]} & {*policy["groups"]}
+        )
+        approvals, rejections = counting["approve"], counting["reject"]
+        if row["status"] == "approved" and (approvals < policy["quorum"] or rejections):
+            yield f"Request {key} is approved by {approvals} people and rejected by {rejections}."
+        if row["status"] == "rejected" and not rejections:
+            yield f"Request {key} is rejected by nobody."
+
+
+def people_were_in_time(facts: Facts) -> Iterator[str]:
+    """Nobody decided once the deadline had passed, and nobody voted on what was decided."""
+    for key, row in facts.requests.items():
+        ended_at = row["decided_at"]
+        if row["status"] in {"approved", "rejected"} and ended_at > row["expires_at"]:
+            yield f"Request {key} was {row['status']} at {ended_at}, after {row['expires_at']}."
+        if row["status"] == "expired" and ended_at < row["expires_at"]:
+            yield f"Request {key} expired at {ended_at}, before {row['expires_at']}."
+        for vote in facts.votes[key]:
+            if ended_at is not None and vote["cast_at"] > ended_at:
+                yield f"A vote on {key} is of {vote['cast_at']}, after its end at {ended_at}."
 
 
 def nothing_ran_unapproved(facts: Facts) -> Iterator[str]:
@@ -203,6 +252,25 @@ def nothing_ran_unapproved(facts: Facts) -> Iterator[str]:
         limit = request["policy"]["execute_within_seconds"]
         if not 0 <= _seconds(request["decided_at"], row["started_at"]) <= limit:
             yield f"{key} was begun at {row['started_at']}, decided {request['decided_at']}."
+
+
+def what_happened_was_approved(facts: Facts) -> Iterator[str]:
+    """Whatever happened outside is, word by word, what was approved, and no earlier than that."""
+    for key, happened in facts.effects.items():
+        row = facts.executions.get(key)
+        if row is None:
+            continue
+        request = facts.requests.get(key.removeprefix("request:"))
+        for effect in happened:
+            words = {effect.get("operation"), *effect.get("options", {}).values()} - {None}
+            if effect.get("body", row["action"].get("body")) != row["action"].get("body") or (
+                words - {*row["action"].get("argv", ())}
+            ):
+                yield f"{key} did {effect}, but it is about {row['action']}."
+            if request and "at" in effect:
+                at, decided_at = datetime.fromisoformat(effect["at"]), request["decided_at"]
+                if decided_at is None or at < decided_at:
+                    yield f"{key} happened at {at}, decided {decided_at}."
 
 
 def nothing_ran_twice(facts: Facts) -> Iterator[str]:
@@ -283,9 +351,8 @@ def runs_are_at_rest(facts: Facts) -> Iterator[str]:
 
 def nothing_is_owed(facts: Facts) -> Iterator[str]:
     """Nobody is owed news, and nothing was given up."""
-    query = "SELECT request_id, channel, last_error FROM approvals_delivery WHERE done < wanted"
-    for row in facts.stage.rows(query):
-        yield f"{row['channel']} is owed news of {row['request_id']}: {row['last_error']}"
+    for row in facts.stage.rows(_OWED):
+        yield f"{row['whose']} is owed {row['what']}: {row['last_error']}"
 
 
 def one_issue_each(facts: Facts) -> Iterator[str]:
@@ -298,13 +365,12 @@ def one_issue_each(facts: Facts) -> Iterator[str]:
                 yield f"Linear has {len(issues)} issues of request {key}, which is {row['status']}."
             continue
         state = issues[0]["state"]
-        approves = state in APPROVING_STATES
-        if row["status"] == "pending" and state not in {"Todo", "Backlog", "In Progress"}:
-            yield f"Request {key} is pending, but its issue is {state}."
-        if row["status"] != "pending" and approves != (row["status"] == "approved"):
+        if state not in STATES.get(row["status"], ENDED_STATES):
             yield f"Request {key} is {row['status']}, but its issue is {state}."
         if row["linear_issue_id"] != issues[0]["identifier"]:
             yield f"Request {key} names the issue {row['linear_issue_id']}."
+    for key in set(facts.issues) - set(facts.requests):
+        yield f"Linear has an issue of {key}, which is no request."
 
 
 def comments_are_right(facts: Facts) -> Iterator[str]:
@@ -315,10 +381,36 @@ def comments_are_right(facts: Facts) -> Iterator[str]:
         opened, resolved = (
             facts.comments.get(f"<!-- hitl:{key}:{part} -->", ()) for part in ("opened", "resolved")
         )
-        if len(opened) > 1 or len(resolved) != (row["status"] != "pending"):
+        pending = row["status"] == "pending"
+        # Of what ended before it was announced, the outcome alone is told.
+        if len(opened) > 1 or len(resolved) != (not pending) or (pending and not opened):
             yield f"Of {key} the PR has {len(opened)} openings and {len(resolved)} outcomes."
         elif resolved and f"### {row['status'].capitalize()}" not in resolved[0]:
             yield f"Of {key}, which is {row['status']}, the PR says: {resolved[0][:90]!r}"
+    for line in facts.comments:
+        if (marked := _MARKED.match(line)) and marked[1] not in facts.requests:
+            yield f"A PR has a comment on {marked[1]}, which is no request."
+
+
+def accounts_agree_with_their_log(facts: Facts) -> Iterator[str]:
+    """What an account may do is what its own entries say, and so is every token."""
+    said: dict[str, list[Json]] = defaultdict(list)
+    for stream in facts.audit.values():
+        for one in stream:
+            if one["name"].startswith(("approver.", "token.")):
+                said[one["name"]].append(one["data"])
+    known = {data["name"]: data["groups"] for data in said["approver.saved"]}
+    for account in facts.accounts.values():
+        name, groups = account["username"], sorted(account["groups"])
+        if groups != known.get(name):
+            yield f"The account {name} is in {groups}, its log says {known.get(name)}."
+    for token in facts.tokens:
+        made, ended = (
+            sum(data["token"] == token["id"] for data in said[name])
+            for name in ("token.created", "token.revoked")
+        )
+        if (made, ended) != (1, token["revoked_at"] is not None):
+            yield f"The token {token['id']} was made {made} times and revoked {ended} times."
 
 
 def audit_is_whole(facts: Facts) -> Iterator[str]:
@@ -331,20 +423,23 @@ def audit_is_whole(facts: Facts) -> Iterator[str]:
 def metrics_tell_the_tables(facts: Facts) -> Iterator[str]:
     """Both web servers count what the tables hold."""
     created: Counter[tuple[str, ...]] = Counter()
+    pending: Counter[tuple[str, ...]] = Counter()
     resolved: Counter[tuple[str, ...]] = Counter()
     for row in facts.requests.values():
-        created[(row["agent_name"], row["risk_level"], row["environment"])] += 1
-        if row["status"] != "pending":
+        kind = (row["agent_name"], row["risk_level"], row["environment"])
+        created[kind] += 1
+        if row["status"] == "pending":
+            pending[kind] += 1
+        else:
             resolved[(row["agent_name"], row["risk_level"], row["status"])] += 1
     ended = Counter((run["status"],) for run in facts.runs.values() if run["status"] in ENDED_RUN)
+    kinds, ends = ("agent", "risk_level", "environment"), ("agent", "risk_level", "status")
     for page in facts.pages:
         for name, labels, wanted in (
-            (
-                "hitl_approval_requests_created_total",
-                ("agent", "risk_level", "environment"),
-                created,
-            ),
-            ("hitl_approval_requests_resolved_total", ("agent", "risk_level", "status"), resolved),
+            ("hitl_approval_requests_created_total", kinds, created),
+            ("hitl_approvals_pending", kinds, pending),
+            ("hitl_approval_requests_resolved_total", ends, resolved),
+            ("hitl_approval_latency_seconds_count", ends, resolved),
             ("hitl_runs_ended_total", ("status",), ended),
         ):
             told = page.counted(name, labels)
@@ -368,8 +463,10 @@ EVERY: Sequence[Callable[[Facts], Iterable[str]]] = (
     one_decision_each,
     answers_hold,
     what_people_said_counts,
-    quorum_was_there,
+    those_who_may_decided,
+    people_were_in_time,
     nothing_ran_unapproved,
+    what_happened_was_approved,
     nothing_ran_twice,
     places_were_deployed_once,
     nothing_approved_was_left_undone,
@@ -378,6 +475,7 @@ EVERY: Sequence[Callable[[Facts], Iterable[str]]] = (
     nothing_is_owed,
     one_issue_each,
     comments_are_right,
+    accounts_agree_with_their_log,
     audit_is_whole,
     metrics_tell_the_tables,
 )

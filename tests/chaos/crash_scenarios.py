@@ -3,17 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
-from django.test import Client
+from django.test import Client, override_settings
 
 import agents.services
-from approvals import outbox, services
+import approvals.tasks
+from agents import restoring
+from agents.models import Execution
+from approvals import metrics, outbox, services
 from approvals.core.lifecycle import Choice
 from approvals.errors import AlreadyDecided, AlreadyEnded, NotAllowed
-from approvals.models import ApprovalRequest, Delivery
+from approvals.metrics import rollup
+from approvals.models import ApiToken, ApprovalRequest, DatabaseIdentity, Delivery
 from tests.approvals.scenes import pass_deadline
 from tests.chaos import crash_world
 from tests.chaos.crash_world import World, turn
@@ -259,6 +265,68 @@ def settle(outcome: str) -> Step:
     return say
 
 
+# People, and what keeps house
+
+
+def create_approver(world: World, life: Life) -> None:
+    """An administrator makes an account, or makes it what it is to be."""
+    del world
+    name = life.plan["label"]
+    services.create_approver(name, email=f"{name}@example.com", groups=("platform",))
+
+
+def sign_on(world: World, life: Life) -> None:
+    """Somebody comes from their provider, for the first time as far as anybody knows."""
+    del world
+    name, groups = life.plan["label"], frozenset({"platform"})
+    person = services.Person("https://id.example.com", subject=name, name=name, groups=groups)
+    services.admit_person(person, governed=groups)
+
+
+def create_token(world: World, life: Life) -> None:
+    """Ada makes a token; one that nobody was shown is no use, and she makes another."""
+    services.create_token("ada", scope="decide", label=life.plan["label"], actor=world.actor("ada"))
+
+
+def revoke_token(world: World, life: Life) -> None:
+    """Ada revokes it."""
+    (token,) = ApiToken.objects.filter(label=life.plan["label"])
+    with suppress(NotAllowed):
+        services.revoke_token(token.pk, actor=world.actor("ada"), reason="It was seen.")
+
+
+def roll_up(world: World, life: Life) -> None:
+    """What is final is added up for the metrics, as if nobody could decide in the past any more."""
+    del world, life
+    with patch.object(rollup, "MARGIN", timedelta(0)):
+        metrics.roll_up(seconds=60)
+
+
+def purge(world: World, life: Life) -> None:
+    """Retention comes by, when all that is final is old."""
+    del world, life
+    with override_settings(HITL_RETENTION_DAYS=-1):
+        approvals.tasks.purge_old()
+
+
+def restore(world: World, life: Life) -> None:
+    """The database turns out to be a copy that was restored."""
+    del world, life
+    DatabaseIdentity.objects.update(identity="another/00000001/1/1")
+
+
+def accept_database(world: World, life: Life) -> None:
+    """Olga says that the copy is the gateway's own from now on."""
+    del life
+    restoring.accept_database(actor=world.actor("olga"), reason="The disk is gone.")
+
+
+def nothing_ran(world: World, life: Life) -> None:
+    """Until somebody has looked, nothing of the run is begun, whatever was decided."""
+    del world
+    assert not Execution.objects.filter(run_id=life.workflow_id).exists()
+
+
 def together(*steps: Step) -> Step:
     """One after the other."""
 
@@ -356,4 +424,18 @@ SCENARIOS = (
         operation="replace",
         end="approve",
     ),
+    Scenario(
+        # Whoever lived before is held by the first word, and goes on when all is over.
+        *("accept a restored database", together(accept_database, approved, restore)),
+        *(accept_database, together(nothing_ran, accept_database)),
+        operation="replace",
+        end="approve",
+        until_repeated=AFTER_THE_REPETITION | {"nothing_is_owed", "runs_are_at_rest"},
+    ),
+    Scenario("make an account", nothing, create_approver, create_approver),
+    Scenario("sign on", nothing, sign_on, sign_on),
+    Scenario("make a token", nothing, create_token, create_token),
+    Scenario("revoke a token", create_token, revoke_token, revoke_token),
+    Scenario("roll up the metrics", together(ask, vote), roll_up, end="approve", channels=()),
+    Scenario("purge what is old", together(approved, recover), purge, purge, end="approve"),
 )

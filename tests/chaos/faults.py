@@ -1,9 +1,10 @@
 """What goes wrong, and how it heals: each fault strikes once and says when it is over."""
 
 import random
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,20 +14,28 @@ import httpx
 
 from tests.chaos.stage import Stage
 
-Heal: TypeAlias = Callable[[], None]
-LINEAR_CALLS = ("linear", "github", "hooks")
+Heal: TypeAlias = Callable[[], object]
+OUTSIDE_CALLS = ("linear", "github", "hooks")
+# What is struck in each round, in an order of its own, so that a short form leaves none of it out.
+ROUND = (
+    *("worker", "worker", "web", "beat", "freeze", "redis", "postgres"),
+    *(*OUTSIDE_CALLS, "webhooks", "signatures"),
+)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault; `weight` is how often it strikes beside the others."""
+    """One kind of fault."""
 
     name: str
-    weight: int
     # Strikes, and returns what heals it and after how many seconds, or None where it is over.
     strike: Callable[[], tuple[float, Heal] | None]
     # Whether the gateway as a whole has to recover from it.
     breaks: bool = False
+
+
+class NothingToStrike(Exception):
+    """What would be struck is dead already, or not there yet."""
 
 
 class NotRecovered(AssertionError):
@@ -37,7 +46,8 @@ class NotRecovered(AssertionError):
 class Injector:
     """Lets faults strike at random moments; everything happens in the thread that calls `step`.
 
-    `seconds` holds how long it took after each breaking fault until the gateway worked by itself.
+    `struck` counts them by name. `recoveries` holds how long it took after each breaking fault
+    until the gateway worked by itself.
     """
 
     stage: Stage
@@ -48,7 +58,8 @@ class Injector:
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311 - a repeatable mixture
-        self._faults = list(self._every_kind())
+        self._faults = self._every_kind()
+        self._round: list[str] = []
         self._next = time.monotonic() + self._wait()
         self._healing: list[tuple[float, Heal]] = []
         self._broken: list[tuple[float, Any]] = []
@@ -66,8 +77,11 @@ class Injector:
             heal()
         self._look(now)
         if now >= self._next:
-            fault = self._chance.choices(self._faults, [one.weight for one in self._faults])[0]
-            self._strike(fault)
+            self._round = self._round or self._chance.sample(ROUND, len(ROUND))
+            # What cannot be struck now has its turn a moment later.
+            with suppress(NothingToStrike):
+                self._strike(self._chance.choice(self._faults[self._round[-1]]))
+                self._round.pop()
             self._next = time.monotonic() + self._wait()
 
     def _strike(self, fault: Fault) -> None:
@@ -100,6 +114,11 @@ class Injector:
         for _, heal in self._healing:
             heal()
         self._healing.clear()
+        for armed in self.stage.sandbox.faults():
+            # No call came that it could meet.
+            if not armed["taken"]:
+                self.struck[_outside_name(armed["target"], armed["kind"])] -= 1
+        self.struck = +self.struck
         self.stage.sandbox.clear_faults()
         deadline = time.monotonic() + seconds
         while self._broken and time.monotonic() < deadline:
@@ -110,48 +129,63 @@ class Injector:
 
     # Kinds
 
-    def _every_kind(self) -> Iterator[Fault]:
-        for name in self.stage.parts:
-            often = 4 if name.startswith("worker") else 2
-            yield Fault(f"kill {name}", often, partial(self._kill, name), breaks=True)
-            yield Fault(f"freeze {name}", 1, partial(self._freeze, name))
-        yield Fault("kill Redis, which comes back empty", 2, self._kill_redis, breaks=True)
-        yield Fault("empty Redis", 1, self._flush_redis)
-        yield Fault("crash PostgreSQL", 2, self._crash_postgres, breaks=True)
-        yield Fault("cut every connection to PostgreSQL", 2, self._cut, breaks=True)
-        for target in LINEAR_CALLS:
-            for kind, more in (
-                ("delay", {"seconds": 2.0, "times": 4}),
-                ("status", {"status": 502, "times": 3}),
-                ("reset", {"times": 2}),
-                ("lose_reply", {"times": 2}),
-            ):
-                yield self._outside(target, kind, more)
+    def _every_kind(self) -> Mapping[str, Sequence[Fault]]:
+        """The faults, by what they strike."""
+        names = list(self.stage.parts)
+        kills = {
+            part: [
+                Fault(f"kill {name}", partial(self._kill, name), breaks=True)
+                for name in names
+                if name.startswith(part)
+            ]
+            for part in ("worker", "web", "beat")
+        }
+        calls: dict[str, list[Fault]] = {
+            target: [
+                self._outside(target, "delay", seconds=2.0, times=4),
+                self._outside(target, "status", status=502, times=3),
+                self._outside(target, "reset", times=2),
+                self._outside(target, "lose_reply", times=2),
+            ]
+            for target in OUTSIDE_CALLS
+        }
         for target in ("linear", "github"):
-            yield self._outside(target, "rate_limited", {"retry_after": 1, "times": 1})
-        for kind, more in (
-            ("delay", {"seconds": 1.5, "times": 4}),
-            # What is held back is overtaken by what comes later.
-            ("hold", {"seconds": 2.5, "times": 2}),
-            ("reset", {"times": 3}),
-            ("lose_reply", {"times": 3}),
-        ):
-            yield self._outside("webhooks", kind, more)
-        yield Fault("replay old webhooks, twelve at once", 3, self._replay)
-        yield Fault("send webhooks without and with a wrong signature", 2, self._forge)
+            calls[target].append(self._outside(target, "rate_limited", retry_after=1, times=1))
+        return {
+            **kills,
+            **calls,
+            "freeze": [Fault(f"freeze {name}", partial(self._freeze, name)) for name in names],
+            "redis": [
+                Fault("kill Redis, which comes back empty", self._kill_redis, breaks=True),
+                Fault("empty Redis", self._flush_redis),
+            ],
+            "postgres": [
+                Fault("crash PostgreSQL", self._crash_postgres, breaks=True),
+                Fault("cut every connection to PostgreSQL", self._cut, breaks=True),
+            ],
+            "webhooks": [
+                self._outside("webhooks", "delay", seconds=1.5, times=4),
+                # What is held back is overtaken by what comes later.
+                self._outside("webhooks", "hold", seconds=2.5, times=2),
+                self._outside("webhooks", "reset", times=3),
+                self._outside("webhooks", "lose_reply", times=3),
+                Fault("replay old webhooks, twelve at once", self._replay),
+            ],
+            "signatures": [Fault("send webhooks without and with a wrong signature", self._forge)],
+        }
 
     def _seconds(self) -> float:
         return self._chance.uniform(0.0, 2.5)
 
-    def _kill(self, name: str) -> tuple[float, Heal] | None:
-        if name not in self.stage.processes:  # dead already
-            return None
+    def _kill(self, name: str) -> tuple[float, Heal]:
+        if name not in self.stage.processes:
+            raise NothingToStrike
         self.stage.kill(name)
         return self._seconds(), lambda: self.stage.start_part(name)
 
-    def _freeze(self, name: str) -> tuple[float, Heal] | None:
+    def _freeze(self, name: str) -> tuple[float, Heal]:
         if name not in self.stage.processes:
-            return None
+            raise NothingToStrike
         frozen = self.stage.processes[name]
         self.stage.freeze(name)
 
@@ -161,50 +195,39 @@ class Injector:
 
         return self._seconds(), thaw
 
-    def _kill_redis(self) -> tuple[float, Heal] | None:
-        if self.stage.redis.process.poll() is not None:
-            return None
+    def _kill_redis(self) -> tuple[float, Heal]:
+        _must_run(self.stage.redis.process)
         self.stage.kill_redis()
-        return self._seconds(), self._start_redis
-
-    def _start_redis(self) -> None:
-        self.stage.redis.start()
+        return self._seconds(), self.stage.redis.start
 
     def _flush_redis(self) -> None:
-        if self.stage.redis.process.poll() is None:
-            self.stage.empty_redis()
+        _must_run(self.stage.redis.process)
+        self.stage.empty_redis()
 
-    def _crash_postgres(self) -> tuple[float, Heal] | None:
-        if self.stage.postgres.process.poll() is not None:
-            return None
+    def _crash_postgres(self) -> tuple[float, Heal]:
+        _must_run(self.stage.postgres.process)
         self.stage.crash_postgres()
-        return self._seconds(), self._start_postgres
-
-    def _start_postgres(self) -> None:
-        self.stage.postgres.start()
+        return self._seconds(), self.stage.postgres.start
 
     def _cut(self) -> None:
-        if self.stage.postgres.process.poll() is None:
-            self.stage.cut_connections()
+        _must_run(self.stage.postgres.process)
+        self.stage.cut_connections()
 
-    def _outside(self, target: str, kind: str, more: dict[str, Any]) -> Fault:
+    def _outside(self, target: str, kind: str, **more: object) -> Fault:
         def strike() -> None:
-            self.stage.sandbox.fault(target, kind, **more)
+            self.stage.sandbox.fault(target, kind, None, **more)
 
-        return Fault(f"{target}: {kind}", 1, strike)
+        return Fault(_outside_name(target, kind), strike)
 
     def _replay(self) -> None:
         """Linear sends again what it sent long ago, or twice at once what it sent just now."""
-        webhooks = self.stage.sandbox.webhooks(newest=60)
+        webhooks = self._sent()
         for webhook in self._chance.sample(webhooks, min(3, len(webhooks))):
             self.stage.sandbox.resend(webhook["id"], times=4, concurrently=True)
 
     def _forge(self) -> None:
         """Nobody who does not know the secret is heard, whatever the body says."""
-        webhooks: Sequence[dict[str, Any]] = self.stage.sandbox.webhooks(newest=60)
-        if not webhooks:
-            return
-        body = self._chance.choice(webhooks)["body"]
+        body = self._chance.choice(self._sent())["body"]
         for signature in ({}, {"Linear-Signature": "0" * 64}):
             with suppress(httpx.TransportError):  # the web server may be dead just now
                 answer = httpx.post(
@@ -212,3 +235,19 @@ class Injector:
                 )
                 if answer.status_code not in {401, 403, 503}:
                     raise AssertionError(f"A forged webhook was answered {answer.status_code}.")
+
+    def _sent(self) -> Sequence[dict[str, Any]]:
+        """What Linear sent last."""
+        webhooks = self.stage.sandbox.webhooks(newest=60)
+        if not webhooks:
+            raise NothingToStrike
+        return webhooks
+
+
+def _must_run(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is not None:
+        raise NothingToStrike
+
+
+def _outside_name(target: str, kind: str) -> str:
+    return f"{target}: {kind}"

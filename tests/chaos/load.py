@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tests.chaos.configuration import BRIEF_SECONDS
 from tests.chaos.plans import Plan, plans
 from tests.e2e.pages import Browser
 from tests.sandbox_process import PLAIN_HTTP, REPOSITORY, ROOT
@@ -28,6 +29,8 @@ T = TypeVar("T")
 # Longer than any outage lasts; a call that is not answered until then is a finding.
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 0.2
+# How long somebody waits for what comes of a comment.
+ANSWER_SECONDS = 5.0
 PEOPLE = ("ada", "ben")
 # A server closes what stood idle, maybe just as it is used again: that would look like a fault.
 _LIMITS = httpx.Limits(max_keepalive_connections=0)
@@ -152,7 +155,12 @@ class Driver:
         return _until(there, f"workflow {life.workflow_id} asks {number} times")
 
     def _end(self, plan: Plan, life: Life) -> None:
-        if plan.operation == "brief" or not life.requests:
+        if plan.operation == "brief":
+            # Every other one waits in vain; the others are decided about when their time is over.
+            if plan.number % 2:
+                return
+            time.sleep(random.Random(plan.label).uniform(0, 1.2 * BRIEF_SECONDS))  # noqa: S311
+        if not life.requests:
             return
         if plan.end == "cancel":
             body = {"reason": "No longer."}
@@ -186,6 +194,7 @@ class Driver:
             "api": self._by_api,
             "linear": self._by_move,
             "lost": self._by_lost_move,
+            "comment": self._by_comment,
             "web": self._by_page,
             "command": self._by_command,
         }[way]
@@ -209,8 +218,8 @@ class Driver:
 
         def moved() -> bool | None:
             issue = self._sandbox(f"/linear/issues/{request_id}/move", body)
-            if issue is None:  # not there yet
-                return None
+            if issue is None:  # not there yet, or never, where it was over before
+                return None if self._waits(request_id) else True
             # Somebody else moved it there: a person sees that, and waits until it is back.
             mine = issue["history"][-1]["actor"] == who
             return True if mine or not self._waits(request_id) else None
@@ -223,6 +232,27 @@ class Driver:
 
     def _by_lost_move(self, life: Life, request_id: str, who: str, choice: str) -> None:
         self._by_move(life, request_id, who, choice, webhook=False)
+
+    def _by_comment(self, life: Life, request_id: str, who: str, choice: str) -> None:
+        asked = self._call("ben", "GET", f"/approvals/{request_id}").json()
+        if asked["risk_level"] == "critical":  # where a comment is not enough
+            self._by_move(life, request_id, who, choice)
+            return
+        body = {"body": f"/{choice} As agreed.", "actor": who}
+
+        def written() -> bool | None:
+            if self._sandbox(f"/linear/issues/{request_id}/comment", body) is not None:
+                return True
+            return None if self._waits(request_id) else True
+
+        _until(written, f"{who} comments on the issue of {request_id}")
+        # A comment whose webhook is lost is not read back as a move is: who gets no answer moves.
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._waits(request_id):
+            if time.monotonic() > deadline:
+                self._by_move(life, request_id, who, choice)
+                return
+            time.sleep(PAUSE_SECONDS)
 
     def _by_page(self, life: Life, request_id: str, who: str, choice: str) -> None:
         if who != "ada":  # who alone has a password

@@ -22,7 +22,7 @@ ENDS = (*["approve"] * 14, *["reject"] * 4, "both", "both", "cancel")
 # The operations that are graphs of somebody else's.
 GRAPHS = frozenset({"two_regions", "one_question"})
 DECISIONS = frozenset({"approve", "reject", "both"})
-WAYS = (*["api"] * 4, *["linear"] * 4, *["lost"] * 2, *["web"] * 3, "command")
+WAYS = (*["api"] * 4, *["linear"] * 4, *["lost"] * 2, *["comment"] * 2, *["web"] * 3, "command")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Plan:
     """One workflow: what it does, how it is decided and by which way, and whether it has a PR.
 
     The end `both` means that two people decide at once, each by a way of their own, one to approve
-    and one to reject. The way `lost` is a move in Linear of which no webhook comes.
+    and one to reject. The way `lost` is a move in Linear of which no webhook comes, `comment` a
+    command in a comment there.
     """
 
     number: int

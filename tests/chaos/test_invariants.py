@@ -41,7 +41,8 @@ def world() -> World:
     policy = {"quorum": 1, "groups": ["platform"], "execute_within_seconds": 600}
     asked = {
         "workflow_id": RUN, "status": "approved", "open": True, "policy": policy, "opened_by_id": 3,
-        "action": ACTION, "decided_at": NOW, "expires_at": NOW + timedelta(hours=1), "pr_number": 7, "linear_issue_id": "CHEF-1",
+        "action": ACTION, "decided_at": NOW, "expires_at": NOW + timedelta(hours=1),
+        "pr_number": 7, "linear_issue_id": "CHEF-1",
         "agent_name": "a", "risk_level": "high", "environment": "production", "task": {},
         "idempotency_key": "",
     }  # fmt: skip

@@ -12,7 +12,12 @@ from tests.tools import require_tool
 
 pytestmark = pytest.mark.timeout(400)
 RUNS = 60
-FAULTS_AT_LEAST = 8
+# However busy the machine, the faults get through one round; what is struck outside may be met by
+# no call any more.
+STRUCK = {
+    *("kill worker", "kill web", "kill beat", "freeze", "Redis", "PostgreSQL"),
+    *("linear: ", "wrong signature"),
+}
 
 
 @pytest.fixture
@@ -27,5 +32,5 @@ def test_under_faults_nothing_is_lost_and_nothing_happens_twice(folder: Path) ->
     require_tool("faketime", "apt-get install faketime")
     report = run(folder, seed=20, runs=RUNS, every_seconds=1.0, at_once=12)
     assert report.skew
-    assert sum(report.struck.values()) >= FAULTS_AT_LEAST
+    assert {part for part in STRUCK if any(part in name for name in report.struck)} == STRUCK
     assert report.held, report.text()

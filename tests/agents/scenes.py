@@ -4,14 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.postgres import PostgresSaver
 
-from agents import services
+from agents import checkpoints, services
 from agents.models import Execution, Run
 from approvals.core.lifecycle import Actor, Choice
-from approvals.models import Delivery
+from approvals.models import ApprovalRequest, Delivery
 from tests.agents import executors_of_tests as executors
 from tests.agents.executors_of_tests import WorkerDied
 from tests.agents.worker import Worker
+from tests.approvals.scenes import unguarded
 
 SHIP = {"description": "Ship the saved baskets"}
 VERSION = {"arguments": {"version": "v2.5.0"}}
@@ -90,3 +92,27 @@ def every_state(worker: Worker, operator: Actor) -> dict[str, Run]:
         "running": lambda: at_work(worker),
     }
     return {name: make() for name, make in made.items()}
+
+
+def let_approval_grow_old(request: ApprovalRequest) -> None:
+    """Let a request have been decided two days ago."""
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET decided_at = decided_at - interval '2 days' WHERE id = %s",
+        [request.pk],
+    )
+
+
+def die_before_checkpoint(worker: Worker) -> None:
+    """Take a turn whose worker dies once a node's writes are saved, and not what takes them in."""
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise WorkerDied
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PostgresSaver, "put", dies)
+        with pytest.raises(WorkerDied):
+            worker.turn()
+    checkpoints.disconnect()
+    Delivery.objects.update(lease_until="2020-01-01T00:00:00Z")

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
-from langgraph.checkpoint.postgres import PostgresSaver
 
-from agents import checkpoints, services
+from agents import services
 from agents.models import Execution, Run
 from agents.operations import load_operations
 from approvals.core.lifecycle import Actor, Choice
 from approvals.models import ApprovalRequest, AuditEntry, Delivery
 from tests.agents import executors_of_tests as executors
+from tests.agents import scenes
 from tests.agents.executors_of_tests import WorkerDied
 from tests.agents.worker import Worker
 
@@ -123,21 +123,13 @@ def test_a_worker_that_dies_inside_an_idempotent_action_is_followed_by_a_repeat(
 
 
 def test_a_worker_that_dies_between_the_verdict_and_the_action_is_followed_by_one_that_acts(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
+    worker: Worker,
 ) -> None:
     run = worker.start("task")
     worker.vote(worker.pending(run)[0])
-
-    def dies(*_: Any, **__: Any) -> None:
-        raise WorkerDied
-
     # The node that waited has saved the verdict; the checkpoint that leads on is never written.
-    with monkeypatch.context() as patched:
-        patched.setattr(PostgresSaver, "put", dies)
-        with pytest.raises(WorkerDied):
-            worker.turn()
+    scenes.die_before_checkpoint(worker)
     assert executors.begun == []
-    checkpoints.disconnect()
     leases_end()
     worker.turn()
     run.refresh_from_db()
@@ -238,14 +230,7 @@ def test_an_old_approval_runs_nothing_until_a_person_says_so(
     run = worker.start("task")
     (request,) = worker.pending(run)
     worker.vote(request)
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE approval_requests DISABLE TRIGGER request_is_guarded")
-        cursor.execute(
-            "UPDATE approval_requests SET decided_at = decided_at - interval '2 days'"
-            " WHERE id = %s",
-            [request.pk],
-        )
-        cursor.execute("ALTER TABLE approval_requests ENABLE TRIGGER request_is_guarded")
+    scenes.let_approval_grow_old(request)
     worker.turn()
     run.refresh_from_db()
     assert run.status == "needs_attention"

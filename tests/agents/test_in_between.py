@@ -17,6 +17,7 @@ from approvals.core.lifecycle import Actor, Via
 from approvals.models import ApprovalRequest, AuditEntry
 from approvals.services import cancel_request, open_request
 from tests.agents import graphs_of_others as others
+from tests.agents import scenes
 from tests.agents.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -143,14 +144,7 @@ def test_a_person_may_let_an_old_approval_of_a_foreign_graph_count(
     run = worker.start("one_interrupt")
     (request,) = worker.pending(run)
     worker.vote(request)
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE approval_requests DISABLE TRIGGER request_is_guarded")
-        cursor.execute(
-            "UPDATE approval_requests SET decided_at = decided_at - interval '2 days'"
-            " WHERE id = %s",
-            [request.pk],
-        )
-        cursor.execute("ALTER TABLE approval_requests ENABLE TRIGGER request_is_guarded")
+    scenes.let_approval_grow_old(request)
     worker.turn()
     run.refresh_from_db()
     assert run.status == "needs_attention"

@@ -6,7 +6,6 @@ from uuid import UUID
 import psycopg
 import pytest
 from django.db import InternalError, connection
-from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg.errors import IdleInTransactionSessionTimeout
 
 from agents import checkpoints, services
@@ -16,6 +15,7 @@ from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.models import AuditEntry, Delivery
 from tests.agents import graphs_of_others as others
+from tests.agents import scenes
 from tests.agents.executors_of_tests import WorkerDied
 from tests.agents.worker import Worker
 
@@ -336,23 +336,11 @@ def test_a_worker_whose_transaction_the_database_ended_is_followed_like_one_that
     assert (run.status, run.attention, run.in_invocation) == ("running", "", True)
 
 
-def test_a_worker_that_dies_once_a_node_is_done_loses_nothing_that_follows(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_dies_once_a_node_is_done_loses_nothing_that_follows(worker: Worker) -> None:
     run = worker.start("asks_then_acts")
     (request,) = worker.pending(run)
     worker.vote(request)
-
-    def dies(*_: Any, **__: Any) -> None:
-        raise WorkerDied
-
-    # What the node wrote is saved before the checkpoint that takes it in.
-    with monkeypatch.context() as patched:
-        patched.setattr(PostgresSaver, "put", dies)
-        with pytest.raises(WorkerDied):
-            worker.turn()
-    checkpoints.disconnect()
-    Delivery.objects.update(lease_until="2020-01-01T00:00:00Z")
+    scenes.die_before_checkpoint(worker)
     worker.turn()
     assert done(run) == ["approved", "acted"]
     assert others.effects == ["acted"]

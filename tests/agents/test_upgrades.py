@@ -104,24 +104,21 @@ def test_a_run_whose_place_has_gone_stops_loudly_and_keeps_its_decision(
 
 @pytest.mark.parametrize("lost", ["put", "nothing"])
 def test_a_run_between_two_nodes_stops_loudly_where_the_next_has_gone(
-    worker: Worker, install: Any, monkeypatch: pytest.MonkeyPatch, lost: str
+    worker: Worker, install: Any, lost: str
 ) -> None:
     install("first")
     run = worker.start("shipping")
     worker.vote(worker.pending(run)[0])
     others.asked["die"] = True
 
-    def dies(*_: Any, **__: Any) -> None:
-        raise WorkerDied
-
-    with monkeypatch.context() as patched:
-        if lost == "put":
-            # What the question came to is written, and not yet the checkpoint that takes it in.
-            patched.setattr(PostgresSaver, "put", dies)
+    if lost == "put":
+        # What the question came to is written, and not yet the checkpoint that takes it in.
+        scenes.die_before_checkpoint(worker)
+    else:
         with pytest.raises(WorkerDied):
             worker.turn()
-    checkpoints.disconnect()
-    Delivery.objects.update(lease_until="2020-01-01T00:00:00Z")
+        checkpoints.disconnect()
+        Delivery.objects.update(lease_until="2020-01-01T00:00:00Z")
     others.asked["die"] = False
     install("action_renamed")
     worker.turn()

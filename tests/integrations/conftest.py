@@ -1,4 +1,4 @@
-"""Fixtures over the sandbox's Linear."""
+"""Fixtures over the sandbox's Linear, GitHub and internal endpoints."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,9 @@ import pytest
 from pytest_django import Settings
 
 from approvals import outbox
+from integrations.github.client import open_github
 from tests.integrations.linear_world import WEBHOOK_SECRET, LinearWorld
-from tests.sandbox_process import LINEAR_API_KEY, Sandbox
+from tests.sandbox_process import GITHUB_TOKEN, LINEAR_API_KEY, REPOSITORY, Sandbox
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,23 @@ def linear(linear_process: Sandbox, settings: Settings) -> Iterator[LinearWorld]
     yield LinearWorld(linear_process)
     outbox.channels.cache_clear()
     linear_process.clear_faults()
+
+
+@pytest.fixture(scope="session")
+def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One sandbox with its samples, for all other tests, which each undo what was done there."""
+    sandbox = Sandbox.start(tmp_path_factory.mktemp("sandbox"))
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture
+def sandbox(sandbox_process: Sandbox, settings: Settings) -> Sandbox:
+    """The sandbox as new, which the gateway takes for GitHub."""
+    sandbox_process.clear_faults()
+    sandbox_process.reset()
+    settings.GITHUB_TOKEN = GITHUB_TOKEN
+    settings.GITHUB_API_URL = sandbox_process.github_url
+    settings.GITHUB_REPOSITORIES = [REPOSITORY]
+    open_github.cache_clear()
+    return sandbox_process

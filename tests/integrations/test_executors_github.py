@@ -2,7 +2,6 @@
 
 import socket
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -10,9 +9,8 @@ import pytest
 from pytest_django import Settings
 
 from agents.actions import ActionResult, OutcomeUnknown, load_executor
-from integrations.github.client import open_github
 from tests.integrations.test_executors_http import serving, trickle
-from tests.sandbox_process import GITHUB_TOKEN, REPOSITORY, Sandbox
+from tests.sandbox_process import REPOSITORY, Sandbox
 
 # Every call is measured, which is a row.
 pytestmark = pytest.mark.django_db
@@ -28,23 +26,6 @@ MERGE = {
     "timeout_seconds": 5,
     "idempotent": False,
 }
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox.start(tmp_path_factory.mktemp("github-sandbox"))
-    yield sandbox
-    sandbox.stop()
-
-
-@pytest.fixture
-def sandbox(running: Sandbox, settings: Settings) -> Sandbox:
-    running.reset()
-    settings.GITHUB_TOKEN = GITHUB_TOKEN
-    settings.GITHUB_API_URL = running.github_url
-    settings.GITHUB_REPOSITORIES = [REPOSITORY]
-    open_github.cache_clear()
-    return running
 
 
 def dispatch(**changes: Any) -> ActionResult:

@@ -19,16 +19,8 @@ from tests.sandbox_process import Sandbox
 BASE = "HITL_OPERATIONS_URL"
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    running = Sandbox.start(tmp_path_factory.mktemp("sandbox"))
-    yield running
-    running.stop()
-
-
 @pytest.fixture(autouse=True)
-def fresh(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox.reset()
+def _base(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BASE, sandbox.hooks_url)
 
 

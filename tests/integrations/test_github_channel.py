@@ -1,6 +1,5 @@
 """A pull request carries one comment about the opening and one about the outcome."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from pytest_django import Settings
 from approvals.core.events import ChannelError
 from approvals.core.lifecycle import Status
 from integrations.github.channel import GitHubChannel
-from integrations.github.client import GitHubClient, open_github
+from integrations.github.client import GitHubClient
 from tests.integrations.github_world import (
     PULL,
     converge,
@@ -25,23 +24,6 @@ from tests.sandbox_process import GITHUB_TOKEN, REPOSITORY, Sandbox
 
 # Every call is measured, which is a row.
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox.start(tmp_path_factory.mktemp("github-sandbox"))
-    yield sandbox
-    sandbox.stop()
-
-
-@pytest.fixture
-def sandbox(running: Sandbox, settings: Settings) -> Sandbox:
-    running.reset()
-    settings.GITHUB_TOKEN = GITHUB_TOKEN
-    settings.GITHUB_API_URL = running.github_url
-    settings.GITHUB_REPOSITORIES = [REPOSITORY]
-    open_github.cache_clear()
-    return running
 
 
 def failure(request: Any) -> ChannelError:

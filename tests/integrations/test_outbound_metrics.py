@@ -1,7 +1,6 @@
 """Every call to Linear and GitHub is measured once, by its operation and what came of it."""
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -27,20 +26,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NAME = "hitl_outbound_request_duration_seconds"
 OUTCOMES = ("ok", "error", "rate_limited", "server_error", "unreachable", "no_reply")
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox.start(tmp_path_factory.mktemp("github-sandbox"))
-    yield sandbox
-    sandbox.stop()
-
-
-@pytest.fixture
-def github(running: Sandbox) -> Sandbox:
-    running.clear_faults()
-    running.reset()
-    return running
 
 
 def client(sandbox: Sandbox, token: str = GITHUB_TOKEN) -> GitHubClient:
@@ -83,12 +68,12 @@ def test_delivering_a_request_to_linear_counts_each_call_by_its_name(linear: Lin
     assert calls("linear") == {(name, "ok"): asked.count(name) for name in asked}
 
 
-def test_every_call_to_github_counts_by_a_name_that_holds_no_id(github: Sandbox) -> None:
-    gateway = client(github)
+def test_every_call_to_github_counts_by_a_name_that_holds_no_id(sandbox: Sandbox) -> None:
+    gateway = client(sandbox)
     comment = gateway.create_comment(REPOSITORY, PULL, "Hello")
     gateway.update_comment(REPOSITORY, comment.id, "Hello again")
     for number in range(101):
-        github.add_github_comment(PULL, f"Comment {number}")
+        sandbox.add_github_comment(PULL, f"Comment {number}")
     assert len(list(gateway.list_comments(REPOSITORY, PULL))) == 102
     gateway.dispatch_workflow(REPOSITORY, "ci.yml", "main", {})
     assert gateway.login
@@ -142,11 +127,11 @@ def test_what_linear_answers_on_a_bad_day_counts_as_that(
     ],
 )
 def test_what_github_answers_on_a_bad_day_counts_as_that(
-    github: Sandbox, fault: dict[str, Any], outcome: str
+    sandbox: Sandbox, fault: dict[str, Any], outcome: str
 ) -> None:
-    github.fault("github", **fault, times=1)
+    sandbox.fault("github", **fault, times=1)
     with pytest.raises(ChannelError):
-        client(github).create_comment(REPOSITORY, PULL, "Hello")
+        client(sandbox).create_comment(REPOSITORY, PULL, "Hello")
     assert calls("github") == {("create_comment", outcome): 1}
 
 
@@ -181,16 +166,16 @@ def test_an_answer_that_comes_too_late_is_no_reply_after_that_time(linear: Linea
 
 
 def test_each_attempt_of_a_dispatch_counts_and_the_effect_stands(
-    github: Sandbox, settings: Settings
+    sandbox: Sandbox, settings: Settings
 ) -> None:
     settings.GITHUB_TOKEN, settings.GITHUB_REPOSITORIES = GITHUB_TOKEN, [REPOSITORY]
     settings.GITHUB_API_URL = nobody_listens()
     dispatch = load_executor("github_workflow")
     assert not dispatch({**MERGE, "timeout_seconds": 1}, idempotency_key="k").succeeded
     assert calls("github") == {("dispatch_workflow", "unreachable"): 2}
-    settings.GITHUB_API_URL = github.github_url
+    settings.GITHUB_API_URL = sandbox.github_url
     assert dispatch(MERGE, idempotency_key="k").succeeded
-    github.fault("github", "hold", "dispatch_workflow", seconds=5, times=1)
+    sandbox.fault("github", "hold", "dispatch_workflow", seconds=5, times=1)
     with pytest.raises(OutcomeUnknown):
         dispatch({**MERGE, "timeout_seconds": 1}, idempotency_key="k")
     assert calls("github") == {

@@ -20,6 +20,7 @@ from approvals.models import ApprovalRequest
 from approvals.online_ddl import AddIndexOnline
 from tests.approvals.scenes import MIGRATE, manager, opened, row
 from tests.hitl_project.test_settings import manage
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels")]
 
@@ -40,6 +41,13 @@ def another(**limits: str) -> Iterator[Any]:
     options["options"] += "".join(f" -c {name}={value}" for name, value in limits.items())
     with closing(made):
         yield made
+
+
+def sessions(condition: str, *values: object) -> bool:
+    """Whether somebody is connected for whom this holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT FROM pg_stat_activity WHERE {condition}", values)
+        return bool(cursor.fetchall())
 
 
 def shown(cursor: Any, name: str) -> str:
@@ -75,14 +83,15 @@ def test_a_worker_whose_transaction_was_ended_connects_anew() -> None:
         hung.set_autocommit(autocommit=False)
         with hung.cursor() as cursor:
             cursor.execute("SELECT 1")
-        time.sleep(0.6)
+        ended = hung.connection.info.backend_pid
+        eventually(lambda: not sessions("pid = %s", ended), "the database ends the transaction")
         # What Django does before the next task or request.
         hung.health_check_done = False
         hung.close_if_unusable_or_obsolete()
         hung.ensure_connection()
         with hung.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            assert cursor.fetchone() == (1,)
+            cursor.execute("SELECT pg_backend_pid()")
+            assert cursor.fetchone() != (ended,)
 
 
 def test_who_waits_for_a_lock_without_end_gives_up_with_an_error() -> None:
@@ -126,7 +135,8 @@ def test_an_index_that_is_added_online_may_wait_for_older_transactions() -> None
         index = Index(fields=["via"], name="idx_online")
         migrating.inc_thread_sharing()
         added = pool.submit(_add, AddIndexOnline("vote", index), migrating)
-        time.sleep(0.6)
+        waits = "wait_event_type = 'Lock' AND query_start < clock_timestamp() - interval '0.4 s'"
+        eventually(lambda: sessions(waits), "it has waited twice as long as others may")
         assert not added.done()
         backup.rollback()
         added.result(timeout=20)

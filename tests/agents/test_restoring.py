@@ -25,6 +25,7 @@ from tests.agents.worker import Worker
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WHICH = "The dump of Tuesday night."
+ASKS_THEN_ACTS = "tests.agents.graphs_of_others.asks_then_acts"
 
 
 def restore() -> None:
@@ -57,6 +58,26 @@ def test_nothing_owed_is_claimed_in_a_restored_database(worker: Worker) -> None:
     assert not Execution.objects.exists()
     assert executors.begun == []
     assert scenes.fresh(started).steps == started.steps
+
+
+def test_a_graph_is_not_entered_by_who_had_claimed_the_run_before(
+    worker: Worker, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of somebody else's acts by itself, and no execution is claimed for it."""
+    settings.HITL_GRAPHS = {"asks_then_acts": (ASKS_THEN_ACTS, "1")}
+    run = worker.start("asks_then_acts")
+    worker.vote(worker.pending(run)[0])
+    claim = outbox.claim
+
+    def claim_too_soon(*rows: Any, **how: Any) -> Any:
+        claimed = claim(*rows, **how)
+        restore()
+        return claimed
+
+    monkeypatch.setattr(outbox, "claim", claim_too_soon)
+    worker.turn()
+    assert not is_database_accepted()
+    assert (scenes.fresh(run).status, others.effects) == ("waiting", [])
 
 
 def test_a_row_that_is_missing_accepts_nothing(worker: Worker) -> None:
@@ -148,8 +169,7 @@ def test_a_word_to_begin_once_more_that_the_backup_holds_counts_no_more(
 def test_a_graph_of_somebody_elses_is_held_and_goes_on_as_well(
     worker: Worker, operator: Actor, settings: Any
 ) -> None:
-    path = "tests.agents.graphs_of_others.asks_then_acts"
-    settings.HITL_GRAPHS = {"asks_then_acts": (path, "1")}
+    settings.HITL_GRAPHS = {"asks_then_acts": (ASKS_THEN_ACTS, "1")}
     run = worker.start("asks_then_acts")
     restore()
     accept_database(actor=operator, reason=WHICH)

@@ -106,7 +106,9 @@ class Calls:
                 findings.inputs[STATEFUL] += 1
                 # The same call is made by the same person, as far as Hypothesis can tell.
                 known = f"{seed} {case.operation.label} {case.body!r}"
-                return calls.send(case, random.Random(known))  # noqa: S311 - a repeatable choice
+                response = calls.send(case, random.Random(known))  # noqa: S311 - a repeatable choice
+                findings.inputs[f"{STATEFUL}: {response.status_code // 100}xx"] += 1
+                return response
 
             def validate_response(self, response: Response, case: AnyCase, **_: Any) -> None:
                 try:

@@ -4,16 +4,15 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
+from tests import warm
 from tests.waiting import eventually
 
-ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 
@@ -22,7 +21,7 @@ STOP_SECONDS = 20.0
 class WebServer:
     """One `manage.py web` over a database. It ends with `stop`, which tests must call."""
 
-    process: "subprocess.Popen[bytes]"
+    process: warm.Process
     url: str
     log: Path
     client: httpx.Client = field(repr=False)
@@ -32,17 +31,10 @@ class WebServer:
         """Start the server on a free port, with these variables too, and wait for it to answer."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        command = [sys.executable, str(ROOT / "manage.py"), "web"]
+        command = [str(warm.ROOT / "manage.py"), "web"]
         command += ["--port", str(port), "--workers", str(workers)]
         given = {"DATABASE_URL": database_url, "PORT": str(port)}
-        with log.open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own server
-                command,
-                cwd=ROOT,
-                env={**os.environ, **given, **environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        process = warm.start(command, {**os.environ, **given, **environment}, log)
         url = f"http://127.0.0.1:{port}"
         client = httpx.Client(base_url=url, timeout=60.0, trust_env=False)
         server = cls(process, url, log, client)

@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import secrets
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,11 +19,13 @@ from psycopg.rows import DictRow, dict_row
 
 from hitl_project import children
 from hitl_project.embedded import APP, OWNER, SUPERUSER, Postgres, RedisServer
+from tests import warm
 from tests.e2e.configuration import write_configuration
 from tests.e2e.program import gate_of
 from tests.sandbox_process import GITHUB_TOKEN, LINEAR_API_KEY, REPOSITORY, ROOT, Sandbox
 from tests.waiting import eventually
 
+MANAGE = str(ROOT / "manage.py")
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 COMMAND_SECONDS = 60.0
@@ -70,6 +70,9 @@ class Gate:
 class Stack:
     """PostgreSQL's own database, Redis, sandbox, web server, worker and beat, until `stop`."""
 
+    # Whether its parts are forked from a process that has loaded their libraries already.
+    forks = True
+
     def __init__(self, folder: Path, postgres: Postgres, database: str) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
@@ -84,7 +87,7 @@ class Stack:
             "web": ("web", "--port", str(self.port)),
             **PARTS,
         }
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, warm.Process] = {}
         self.sandbox: Sandbox
         self.environment: dict[str, str] = {}
 
@@ -143,12 +146,14 @@ class Stack:
         self, name: str, *arguments: str, more: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         """Start a management command that keeps running, its output in `NAME.log`."""
-        self.processes[name] = children.spawn(
-            [sys.executable, ROOT / "manage.py", *arguments],
-            log=self.log(name),
-            cwd=ROOT,
-            env={**self.environment, **more},
-        )
+        words, environment = [MANAGE, *arguments], {**self.environment, **more}
+        # What is preloaded has to be there before anything else is.
+        if self.forks and "LD_PRELOAD" not in more:
+            self.processes[name] = warm.start(words, environment, self.log(name))
+        else:
+            self.processes[name] = children.spawn(
+                [sys.executable, *words], log=self.log(name), cwd=ROOT, env=environment
+            )
 
     def start_part(self, name: str) -> None:
         """Start a part, for the first time or anew."""
@@ -187,9 +192,7 @@ class Stack:
 
         Fails where its exit status is another one than `status`.
         """
-        return self._python(
-            [str(ROOT / "manage.py"), *arguments], status=status, environment=environment
-        )
+        return self._python([MANAGE, *arguments], status=status, environment=environment)
 
     def manage_each(self, commands: Sequence[Sequence[str]], **environment: str) -> list[str]:
         """Run management commands one after the other and return what each of them printed."""
@@ -206,16 +209,7 @@ class Stack:
         given: str = "",
         status: int = 0,
     ) -> str:
-        done = subprocess.run(  # noqa: S603 - our own commands
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env={**self.environment, **environment},
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
+        done = warm.run(arguments, {**self.environment, **environment}, given, COMMAND_SECONDS)
         assert done.returncode == status, f"{' '.join(arguments)} said: {done.stderr}"
         return (done.stdout or done.stderr).strip()
 
@@ -232,7 +226,7 @@ class Stack:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
-            children.end(process, signal.SIGTERM, signal.SIGKILL, 5)
+            warm.end(process, 5)
         self.processes.clear()
         if hasattr(self, "sandbox"):
             self.sandbox.stop()
@@ -256,12 +250,14 @@ class Stack:
     def wait_for_row(self, query: str, *values: object, seconds: float = 20) -> dict[str, Any]:
         """The first row that a query finds, once it finds one."""
         found: list[dict[str, Any]] = []
+        # To connect takes longer than to ask.
+        with self.connection() as connection:
 
-        def there() -> bool:
-            found[:] = self.rows(query, *values)
-            return bool(found)
+            def there() -> bool:
+                found[:] = connection.execute(query.encode(), values).fetchall()
+                return bool(found)
 
-        eventually(there, f"there is a row of: {query} {values}", seconds)
+            eventually(there, f"there is a row of: {query} {values}", seconds, every_seconds=0.05)
         return found[0]
 
     def effects(self, label: str) -> list[dict[str, Any]]:

@@ -42,6 +42,8 @@ LEAKING: dict[str, Line] = {
 class FollowedStack(Stack):
     """The stack as in production, as far as logs and traces go."""
 
+    # What other users of the machine see of a process is looked at, and how one starts.
+    forks = False
     collector_url: str
 
     def _environment(self) -> dict[str, str]:

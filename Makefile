@@ -7,8 +7,8 @@ VENV := .venv/bin/python
 PIP := $(VENV) -m pip install --quiet --no-input --disable-pip-version-check --require-hashes \
 	--no-deps --no-compile
 # Three processes, each with servers of its own: tests wait for something a third of their time, so
-# this many keep two cores busy. What shares a costly start stays together (tests/conftest.py) and in
-# its place: the last ones are quick.
+# this many keep two cores busy. What shares a costly start stays together, and what takes longest
+# comes first (tests/conftest.py).
 PYTEST := -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 # Runs a program that ends when make does, whatever ends make.
 WITH_MAKE := exec $(VENV) -I -S hitl_project/parent_death.py --signal SIGTERM

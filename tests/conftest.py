@@ -38,6 +38,13 @@ _SHARED = {
         for name in ("logs", "secrets_kept", "tracing")
     },
 }
+# What takes longest, the longest first: begun last, it would go on while other processes idle.
+_LONGEST = (
+    *("browser", "gateway", "tests/e2e/test_observability.py", "followed"),
+    *(f"tests/chaos/test_{name}.py" for name in ("crash_points", "short", "restored")),
+    *(f"tests/hitl_project/test_{name}.py" for name in ("image", "up_whole", "embedded")),
+    "tests/approvals/test_access_table.py",
+)
 
 # Before any other test module, which may import models, is itself imported.
 django.setup()
@@ -49,12 +56,23 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
+def _scope(nodeid: str) -> str:
+    """The file of a test, or what several files share."""
+    file = nodeid.partition("::")[0]
+    return _SHARED.get(file, file)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; the rest stays in its order."""
+    place = {scope: number for number, scope in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(_scope(item.nodeid), len(place)))
+
+
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist says nothing of its types
     """Keeps a file in one process, and files that share a costly start in the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return _SHARED.get(file, file)
+        return _scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:

@@ -113,17 +113,18 @@ def addresses(rows: list[str]) -> list[str]:
     return [*others, *lists, *rows]
 
 
-@pytest.mark.parametrize("width", [390, 1400])
-def test_no_page_of_the_admin_complains_or_overflows(
-    browser: Browser, site: str, rows: list[str], width: int
+def test_no_page_of_the_admin_complains_or_overflows_on_a_phone_or_at_a_desk(
+    browser: Browser, site: str, rows: list[str]
 ) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900})
+    context = browser.new_context()
     page, complaints = opened_page(context, site, "maria")
     for address in addresses(rows):
         answer = page.goto(site + address)
         assert answer is not None
         assert answer.status == 200, address
-        assert wider(page) == 0, address
+        for width in (390, 1400):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert wider(page) == 0, (address, width)
     assert complaints.sentences == []
     context.close()
 

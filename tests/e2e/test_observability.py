@@ -311,10 +311,11 @@ def _down_until_beat_is_back(watched: Watched, prometheus: Prometheus) -> None:
 def test_dashboard(watched: Watched, hour: Hour) -> None:
     """Every panel shows what happened in the hour, all of them soon; the table, what waits."""
     with watched.as_grafana() as database:
-        # More than once, since other tests use the machine meanwhile.
-        tries = [_show(hour, database) for _ in range(3)]
-    assert min(seconds for *_, seconds in tries) < PANELS_SECONDS
-    shown, rows, _ = tries[0]
+        for _ in range(3):  # since other tests use the machine meanwhile
+            shown, rows, took_seconds = _show(hour, database)
+            if took_seconds < PANELS_SECONDS:
+                break
+    assert took_seconds < PANELS_SECONDS
     assert shown == hour.panels()
     assert {*shown, "Active Approvals"} == panels().keys()
     assert len(rows) == watched.standing("pending")

@@ -17,11 +17,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from psycopg.rows import dict_row
+from psycopg.types.json import JsonLoader
 
 import agents.services
 import agents.tasks
 import approvals.tasks
-from agents import checkpoints, turns
+from agents import turns
 from agents.actions import ActionResult, OutcomeUnknown
 from agents.models import Execution, Run, RunStatus
 from approvals import outbox, services
@@ -124,9 +125,12 @@ class World:
 
     def rows(self, query: str, *values: object) -> list[Json]:
         """What a query finds, with JSON as Python has it."""
-        address = checkpoints.address(connection)
-        with psycopg.connect(**address, row_factory=dict_row) as other:
-            return other.execute(query.encode(), values).fetchall()
+        connection.ensure_connection()
+        # Past Django, to which JSON is text.
+        cursor = psycopg.Cursor(connection.connection, row_factory=dict_row)
+        for kind in ("json", "jsonb"):
+            cursor.adapters.register_loader(kind, JsonLoader)
+        return cursor.execute(query.encode(), values).fetchall()
 
     def manage(self, *arguments: str) -> str:
         """What a management command prints, and what it complains of."""

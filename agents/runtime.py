@@ -59,42 +59,47 @@ class Position:
     was_used: Callable[[UUID], bool]
 
 
-Capture = Callable[[Position], None]
+Capture = Callable[[Run, Position], None]
 
 
-def take_turn(run: Run, capture: Capture) -> None:
+def take_turn(thread_id: str, capture: Capture) -> None:
     """Start a run, or let it go on after a crash or a person's word, until it waits or ends.
 
     `capture` is called with where the thread then stands, while nobody else can move it. Raises
     Stopped and Refusal once the run needs a person, ChannelBusy while somebody else moves the
     thread, and the database's errors.
     """
-    with suppress(_Overtaken), _thread(run) as thread:
+    with suppress(_Overtaken), _thread(thread_id) as thread:
         if thread.has_begun():
             thread.recover()
         else:
             thread.begin()
-        capture(thread.settle_down())
+        capture(thread.run, thread.settle_down())
 
 
-def resume(run: Run, request: Snapshot, capture: Capture) -> str:
+def resume(request: Snapshot, capture: Capture) -> str:
     """Answer the interrupt of a decided request with its verdict, if it still waits for it.
 
     Returns why a decision was not used, or nothing. Otherwise like `take_turn`.
     """
     refusal = ""
-    with suppress(_Overtaken), _thread(run) as thread:
+    with suppress(_Overtaken), _thread(request.thread_id) as thread:
         if not thread.has_begun():
             raise Stopped("The run's checkpoints are gone, so it cannot go on where it waited.")
         thread.recover()
         refusal = thread.answer(request)
-        capture(thread.settle_down())
+        capture(thread.run, thread.settle_down())
     return refusal
 
 
 @contextmanager
-def _thread(run: Run) -> Iterator["_Thread"]:
-    with checkpoints.locked(run.thread_id) as saver:
+def _thread(thread_id: str) -> Iterator["_Thread"]:
+    with checkpoints.locked(thread_id) as saver:
+        # Read under the lock: whoever held it before may have ended the run, or died in its graph.
+        run = Run.objects.filter(thread_id=thread_id).first()
+        # What needs attention goes on by `settle_run` alone, which owes every verdict again.
+        if run is None or run.status in {*ENDED, RunStatus.NEEDS_ATTENTION}:
+            raise _Overtaken
         try:
             yield _Thread(run, *_compiled(run, saver), saver)
         except (Stopped, Refusal) as error:
@@ -149,7 +154,7 @@ class _Thread:
     """A locked thread with its compiled graph; lives as long as the lock is held."""
 
     def __init__(self, run: Run, graph: Any, source: str, saver: PostgresSaver) -> None:
-        self._run = run
+        self.run = run
         self._graph = graph
         self._source = source
         self._saver = saver
@@ -170,7 +175,7 @@ class _Thread:
             return False
         if missing := fit.missing(stored, self._graph, self._config):
             raise Stopped(
-                f"The graph {self._run.graph!r} has changed, yet not its version: it has no longer"
+                f"The graph {self.run.graph!r} has changed, yet not its version: it has no longer"
                 f" {', '.join(missing)}, which the run needs to go on."
             )
         return True
@@ -178,14 +183,13 @@ class _Thread:
     def recover(self) -> None:
         """Carry on where a crash, or a person's word, left the thread between its nodes."""
         state = self._state
-        fresh = Run.objects.values("in_invocation", "may_continue").get(pk=self._run.pk)
-        if not state.tasks or not (fresh["in_invocation"] or fresh["may_continue"]):
+        if not state.tasks or not (self.run.in_invocation or self.run.may_continue):
             return
         # The built-in graph records an action before it begins; what another graph's node had done
         # when its worker died, or whether it only paused there, nobody here can tell. A node whose
         # writes are stored has ended: LangGraph leaves it out of `next`, and does not repeat it.
         at_work = [name for name in state.next if name != START]
-        if at_work and self._run.graph != BUILT_IN and not fresh["may_continue"]:
+        if at_work and self.run.graph != BUILT_IN and not self.run.may_continue:
             raise Stopped(
                 f"A worker died while {', '.join(at_work)} was at work, so what it does may or"
                 " may not have happened. Look, then settle the run."
@@ -193,7 +197,7 @@ class _Thread:
         self._invoke(None)
 
     def begin(self) -> None:
-        self._invoke(self._run.input)
+        self._invoke(self.run.input)
 
     def settle_down(self) -> Position:
         """Go on until the thread waits for people or has ended."""
@@ -232,7 +236,7 @@ class _Thread:
 
     def _refuse_if_stale(self, request: Snapshot) -> None:
         """An old approval lets no foreign node act; the built-in one asks before each action."""
-        if self._run.graph == BUILT_IN or request.status is not Status.APPROVED:
+        if self.run.graph == BUILT_IN or request.status is not Status.APPROVED:
             return
         late = executions.too_late(request, outbox.clock())
         if late and not self._settled_after(late):
@@ -240,11 +244,11 @@ class _Thread:
 
     def _settled_after(self, sentence: str) -> bool:
         """Whether a person who was told this sentence has said that the run may go on."""
-        told = quiet(self._run, sentence)
+        told = quiet(self.run, sentence)
         return any(
             entry.name == EventName.RUN_SETTLED
             and (entry.data["outcome"], entry.data["attention"]) == ("retry", told)
-            for entry in timeline(self._run.pk)
+            for entry in timeline(self.run.pk)
         )
 
     def _invoke(self, value: Any, *, answered: Snapshot | None = None) -> None:
@@ -252,7 +256,7 @@ class _Thread:
             status__in=[*ENDED, RunStatus.NEEDS_ATTENTION]
         )
         with transaction.atomic():
-            entered = free.filter(pk=self._run.pk).update(
+            entered = free.filter(pk=self.run.pk).update(
                 status=RunStatus.RUNNING, in_invocation=True, may_continue=False
             )
             if not entered:
@@ -279,7 +283,7 @@ class _Thread:
             # A node of a graph that is not ours may raise anything, after any effect: that is
             # for a person to judge, never for a retry.
             self._left()
-            _log_failure(self._run, error)
+            _log_failure(self.run, error)
             raise Stopped(f"The graph failed with {type(error).__name__}: {error}") from error
         self._has_asked = True
         self._left()
@@ -294,7 +298,7 @@ class _Thread:
             checkpoints.note(self._saver, self._state.config, {_SOURCE: ""})
 
     def _left(self) -> None:
-        Run.objects.filter(pk=self._run.pk).update(in_invocation=False)
+        Run.objects.filter(pk=self.run.pk).update(in_invocation=False)
 
     @cached_property
     def _state(self) -> StateSnapshot:
@@ -303,11 +307,11 @@ class _Thread:
         return state
 
     def _ask(self, item: Interrupt) -> payloads.Ask:
-        return payloads.read(item.value, built_in=self._run.graph == BUILT_IN)
+        return payloads.read(item.value, built_in=self.run.graph == BUILT_IN)
 
     def _unattended(self, items: Sequence[Interrupt]) -> dict[str, Any]:
         answers: dict[str, Any] = {}
-        asked = asked_of_people(self._run.thread_id) if items else set()
+        asked = asked_of_people(self.run.thread_id) if items else set()
         for item in items:
             ask = self._ask(item)
             # What people were asked stays theirs, also when the rules have changed since.
@@ -319,7 +323,7 @@ class _Thread:
 
     def _was_used(self, request_id: UUID) -> bool:
         """Whether any node of the thread, in any subgraph, was given this request's verdict."""
-        given = checkpoints.answers_given(self._saver, self._run.thread_id)
+        given = checkpoints.answers_given(self._saver, self.run.thread_id)
         return any(payloads.answers(value, str(request_id)) for value in given)
 
     def _position(self, state: StateSnapshot) -> Position:

@@ -48,7 +48,7 @@ def _advance(run: Run) -> None:
     try:
         # What stopped the run is told on the run already.
         with suppress(runtime.Stopped, Refusal):
-            runtime.take_turn(run, lambda position: _capture(run, position))
+            runtime.take_turn(run.thread_id, _capture)
     except ChannelBusy:
         wait = timedelta(seconds=outbox.BUSY_SECONDS)
         outbox.settle(run, attempts=0, not_before=outbox.clock() + wait)
@@ -64,18 +64,15 @@ def resume_run(request: Snapshot) -> None:
     """
     if request.status in {Status.PENDING, Status.SUPERSEDED}:
         return
-    run = Run.objects.filter(thread_id=request.thread_id).first()
-    # What needs attention goes on by `settle_run` alone, which owes every verdict again.
-    if run is None or run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
-        return
+    about = {"request_id": request.id, "workflow_id": request.workflow_id, "channel": WORKFLOW}
     try:
-        with trail.step("resume_run", request_id=request.id, workflow_id=run.pk, channel=WORKFLOW):
-            refusal = runtime.resume(run, request, lambda position: _capture(run, position))
+        with trail.step("resume_run", **about):
+            refusal = runtime.resume(request, _capture)
     except (runtime.Stopped, Refusal):
         return
     if refusal:
         services.record_event(request.id, EventName.RESUME_REFUSED, {"reason": refusal})
-    outbox.wake_thread(run.thread_id)
+    outbox.wake_thread(request.thread_id)
 
 
 def flag_given_up_resumes() -> None:

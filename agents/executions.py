@@ -21,7 +21,7 @@ from approvals.core.lifecycle import Status
 from approvals.masking import quiet
 from approvals.models import DatabaseIdentity
 from approvals.selectors.health import NOT_ACCEPTED
-from approvals.selectors.request import get_snapshot
+from approvals.selectors.request import get_decided
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
     Raises NeedsAttention where the approval does not hold for it, is too old, or where the action
     may already have happened; StillRunning while another worker is at it.
     """
-    request = get_snapshot(request_id)
+    request = get_decided(request_id)
     if request.status is not Status.APPROVED or request.workflow_id != str(run_id):
         raise NeedsAttention(f"Request {request_id} does not approve an action of this run.")
     if request.action is None:
@@ -113,12 +113,12 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
     """Record that the action begins, unless it must not; what stands against it is committed."""
     with transaction.atomic():
         rows = Run.objects.select_for_update().filter(DatabaseIdentity.is_accepted())
-        run = rows.filter(pk=begin.run_id).first()
-        if run is None:
+        status = rows.filter(pk=begin.run_id).values_list("status", flat=True).first()
+        if status is None:
             # Restored under a worker that had claimed the run before.
             raise StillRunning(NOT_ACCEPTED)
-        if run.status in ENDED:
-            return Ended("cancelled", f"The run had already ended: {run.status}.")
+        if status in ENDED:
+            return Ended("cancelled", f"The run had already ended: {status}.")
         now = outbox.clock()
         row = Execution.objects.select_for_update().filter(key=begin.key).first()
         granted = row is not None and row.retry_granted_at is not None
@@ -128,7 +128,7 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
                 return standing
         if row is None:
             row = Execution(
-                run=run,
+                run_id=begin.run_id,
                 key=begin.key,
                 position=begin.position,
                 request_id=begin.request.id if begin.request else None,

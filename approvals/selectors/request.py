@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Prefetch, Q, Window
+from django.db.models import Prefetch, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from approvals import outbox
@@ -29,15 +29,24 @@ from approvals.models import (
 def get_request(request_id: UUID) -> ApprovalRequest:
     """The request with its votes; RequestNotFound."""
     votes = Prefetch("votes", Vote.objects.select_related("user"))
-    row = ApprovalRequest.objects.prefetch_related(votes).filter(pk=request_id).first()
-    if row is None:
-        raise RequestNotFound(f"There is no request {request_id}.")
-    return row
+    return _one(ApprovalRequest.objects.prefetch_related(votes), request_id)
 
 
 def get_snapshot(request_id: UUID) -> Snapshot:
     """The request as channels see it; RequestNotFound."""
     return get_request(request_id).snapshot()
+
+
+def get_decided(request_id: UUID) -> Snapshot:
+    """The request as its run sees it, to whom votes are nothing; RequestNotFound."""
+    return _one(ApprovalRequest.objects.all(), request_id).snapshot(votes=())
+
+
+def _one(rows: QuerySet[ApprovalRequest], request_id: UUID) -> ApprovalRequest:
+    row = rows.filter(pk=request_id).first()
+    if row is None:
+        raise RequestNotFound(f"There is no request {request_id}.")
+    return row
 
 
 def requests_by_id(request_ids: Iterable[UUID]) -> dict[UUID, ApprovalRequest]:

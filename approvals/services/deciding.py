@@ -168,7 +168,7 @@ def record_event(
     request_id: UUID, name: EventName, data: Mapping[str, Any], *, actor: Actor = SYSTEM
 ) -> None:
     """Append what happened to a request after its decision, such as how its action ended."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         row = _locked(request_id)
         audit.append([Fact(row.pk, name, actor, outbox.clock(), data)])
 
@@ -177,7 +177,7 @@ def record_run_event(
     run_id: UUID, name: EventName, data: Mapping[str, Any], *, actor: Actor = SYSTEM
 ) -> None:
     """Append what happened to a run; the caller holds the lock on the run's row."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         audit.append([Fact(run_id, name, actor, outbox.clock(), data)])
 
 

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from celery import current_app
 from django.conf import settings
@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import (
     Case,
     DateTimeField,
+    Exists,
     ExpressionWrapper,
     F,
     IntegerField,
@@ -161,24 +162,24 @@ def claim(rows: QuerySet[Row], *, lease_seconds: int = LEASE_SECONDS) -> Row | N
     The row's `lease_token` is the claim; whoever finishes must still hold it. Nothing is owed by a
     database that nobody has accepted: a restored copy does not know what was done since.
     """
-    with transaction.atomic():
-        now = clock()
-        row = (
-            rows.filter(Owed.is_owed(), Q(lease_until=None) | Q(lease_until__lt=now))
-            .filter(DatabaseIdentity.is_accepted(), not_before__lte=now)
-            .select_for_update(skip_locked=True, of=("self",))
-            .order_by("priority", "not_before", "pk")
-            .first()
-        )
-        if row is None:
-            return None
-        if row.lease_until is not None:
-            # Whoever held it died, or raised what nobody expected: that is a failed attempt too.
-            row.attempts += 1
-        row.lease_token = uuid4()
-        row.lease_until = now + timedelta(seconds=lease_seconds)
-        row.save(update_fields=["lease_token", "lease_until", "attempts"])
-    return row
+    now = ClockTimestamp()
+    due = (
+        rows.filter(Owed.is_owed(), Q(lease_until=None) | Q(lease_until__lt=now))
+        .filter(DatabaseIdentity.is_accepted(), not_before__lte=now)
+        .order_by("priority", "not_before", "pk")
+    )
+    chosen, parameters = due.values("pk")[:1].query.sql_with_params()
+    table = rows.model._meta.db_table
+    # One statement, since whoever waits for a decision waits for this too. Whoever held a lease
+    # that has run out died, or raised what nobody expected: that is a failed attempt as well.
+    taken = rows.model._default_manager.raw(
+        f"UPDATE {table} SET lease_token = gen_random_uuid(),"  # noqa: S608 - our own table's name
+        " lease_until = clock_timestamp() + make_interval(secs => %s),"
+        " attempts = attempts + (lease_until IS NOT NULL)::int"
+        f" WHERE id = ({chosen} FOR UPDATE SKIP LOCKED) RETURNING *",
+        [lease_seconds, *parameters],
+    )
+    return next(iter(taken), None)
 
 
 def keep_lease() -> None:
@@ -232,10 +233,10 @@ def _bounded(retry_after: float) -> float:
 
 def deliver_next(channel_name: str) -> bool:
     """Deliver the most urgent owed row of a channel; False when there is none."""
-    if ChannelPause.objects.filter(channel=channel_name, until_at__gt=ClockTimestamp()).exists():
-        return False
+    paused = ChannelPause.objects.filter(channel=channel_name, until_at__gt=ClockTimestamp())
+    rows = Delivery.objects.filter(~Exists(paused), channel=channel_name)
     lease_seconds = RUN_LEASE_SECONDS if channel_name == WORKFLOW else LEASE_SECONDS
-    row = claim(Delivery.objects.filter(channel=channel_name), lease_seconds=lease_seconds)
+    row = claim(rows, lease_seconds=lease_seconds)
     if row is None:
         return False
     with trail.step("deliver", request_id=row.request_id, channel=channel_name):
@@ -247,21 +248,16 @@ def deliver_next(channel_name: str) -> bool:
 
 
 def _converge(row: Delivery, channel: Channel) -> None:
-    # The request is read last, so that it is never older than what is told about it.
-    # What another release's events are called concerns no channel of this one.
-    entries = AuditEntry.objects.filter(
-        stream=row.request_id, number__gt=row.told, name__in=list(EventName)
-    )
-    since = [
-        Event(entry.number, EventName(entry.name), entry.actor, entry.via, entry.at, entry.data)
-        for entry in entries.order_by("number")
-    ]
-    request = ApprovalRequest.objects.prefetch_related("votes").get(pk=row.request_id)
+    # A run is given the verdict alone. The request is read last, so that it is never older than
+    # what is told about it.
+    since = [] if row.channel == WORKFLOW else _since(row)
+    request = ApprovalRequest.objects.get(pk=row.request_id)
+    votes = () if row.channel == WORKFLOW else None
     trail.know(workflow_id=request.workflow_id, opened_in=request.traceparent)
     # The lock on its thread keeps others away from a run, however long its action takes.
     holding = _held.set(None if row.channel == WORKFLOW else row)
     try:
-        receipt = channel.converge(request.snapshot(row.memory), since)
+        receipt = channel.converge(request.snapshot(row.memory, votes), since)
     except ChannelBusy:
         settle(row, attempts=0, not_before=clock() + timedelta(seconds=BUSY_SECONDS))
     except ChannelError as error:
@@ -271,6 +267,18 @@ def _converge(row: Delivery, channel: Channel) -> None:
         _succeeded(row, receipt, told)
     finally:
         _held.reset(holding)
+
+
+def _since(row: Delivery) -> list[Event]:
+    """What has happened that the channel was not told yet."""
+    # What another release's events are called concerns no channel of this one.
+    entries = AuditEntry.objects.filter(
+        stream=row.request_id, number__gt=row.told, name__in=list(EventName)
+    )
+    return [
+        Event(entry.number, EventName(entry.name), entry.actor, entry.via, entry.at, entry.data)
+        for entry in entries.order_by("number")
+    ]
 
 
 def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:

@@ -26,7 +26,7 @@ SILENT_SECONDS = 60.0
 
 def advance_next() -> bool:
     """Give the most urgent owed run its turn; False when none is due."""
-    run = outbox.claim(Run.objects.all(), lease_seconds=outbox.RUN_LEASE_SECONDS)
+    run = outbox.claim(Run, lease_seconds=outbox.RUN_LEASE_SECONDS)
     if run is None:
         return False
     with trail.step("take_turn", workflow_id=run.pk, channel=WORKFLOW):

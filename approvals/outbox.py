@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -20,7 +20,6 @@ from django.db.models import (
     F,
     IntegerField,
     Q,
-    QuerySet,
     Value,
     When,
 )
@@ -156,30 +155,46 @@ def hint_task(name: str, queue: Queue, *arguments: str) -> None:
 # Claim
 
 
-def claim(rows: QuerySet[Row], *, lease_seconds: int = LEASE_SECONDS) -> Row | None:
+def claim(
+    model: type[Row], channel: str = "", *, lease_seconds: int = LEASE_SECONDS
+) -> Row | None:
     """Take one owed row that nobody else holds, most urgent first, or None.
 
     The row's `lease_token` is the claim; whoever finishes must still hold it. Nothing is owed by a
     database that nobody has accepted: a restored copy does not know what was done since.
     """
-    now = ClockTimestamp()
-    due = (
-        rows.filter(Owed.is_owed(), Q(lease_until=None) | Q(lease_until__lt=now))
-        .filter(DatabaseIdentity.is_accepted(), not_before__lte=now)
-        .order_by("priority", "not_before", "pk")
-    )
-    chosen, parameters = due.values("pk")[:1].query.sql_with_params()
-    table = rows.model._meta.db_table
-    # One statement, since whoever waits for a decision waits for this too. Whoever held a lease
-    # that has run out died, or raised what nobody expected: that is a failed attempt as well.
-    taken = rows.model._default_manager.raw(
-        f"UPDATE {table} SET lease_token = gen_random_uuid(),"  # noqa: S608 - our own table's name
-        " lease_until = clock_timestamp() + make_interval(secs => %s),"
-        " attempts = attempts + (lease_until IS NOT NULL)::int"
-        f" WHERE id = ({chosen} FOR UPDATE SKIP LOCKED) RETURNING *",
-        [lease_seconds, *parameters],
-    )
+    statement, parameters = _claiming(model, channel)
+    taken = model._default_manager.raw(statement, [lease_seconds, *parameters])
     return next(iter(taken), None)
+
+
+@cache
+def _claiming(model: type[Owed], channel: str) -> tuple[str, Sequence[Any]]:
+    """A claim as one statement, put together once: whoever waits for a decision waits for it."""
+    now = ClockTimestamp()
+    due = model._default_manager.filter(
+        Owed.is_owed(),
+        DatabaseIdentity.is_accepted(),
+        Q(lease_until=None) | Q(lease_until__lt=now),
+        not_before__lte=now,
+    )
+    if channel:
+        paused = ChannelPause.objects.filter(channel=channel, until_at__gt=now)
+        due = due.filter(~Exists(paused), channel=channel)
+    first = due.order_by("priority", "not_before", "pk").values("pk")[:1]
+    chosen, parameters = first.query.sql_with_params()
+    table = model._meta.db_table
+    # Whoever held a lease that has run out died, or raised what nobody expected: that is a failed
+    # attempt, too.
+    statement = f"""
+        UPDATE {table} SET
+            lease_token = gen_random_uuid(),
+            lease_until = clock_timestamp() + make_interval(secs => %s),
+            attempts = attempts + (lease_until IS NOT NULL)::int
+        WHERE id = ({chosen} FOR UPDATE SKIP LOCKED)
+        RETURNING *
+    """  # noqa: S608 - our own table's name
+    return statement, parameters
 
 
 def keep_lease() -> None:
@@ -233,10 +248,8 @@ def _bounded(retry_after: float) -> float:
 
 def deliver_next(channel_name: str) -> bool:
     """Deliver the most urgent owed row of a channel; False when there is none."""
-    paused = ChannelPause.objects.filter(channel=channel_name, until_at__gt=ClockTimestamp())
-    rows = Delivery.objects.filter(~Exists(paused), channel=channel_name)
     lease_seconds = RUN_LEASE_SECONDS if channel_name == WORKFLOW else LEASE_SECONDS
-    row = claim(rows, lease_seconds=lease_seconds)
+    row = claim(Delivery, channel_name, lease_seconds=lease_seconds)
     if row is None:
         return False
     with trail.step("deliver", request_id=row.request_id, channel=channel_name):

@@ -3,9 +3,20 @@
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Exists, Func
+from django.db.models import Func
 
 from approvals.models.owed import ClockTimestamp
+
+
+_CURRENT = """(
+        SELECT concat_ws(
+            '/',
+            system_identifier,
+            left(pg_walfile_name(pg_current_wal_lsn()), 8),
+            (SELECT oid FROM pg_database WHERE datname = current_database()),
+            'approvals_databaseidentity'::regclass::oid
+        ) FROM pg_control_system()
+    )"""
 
 
 class CurrentIdentity(Func):
@@ -16,16 +27,15 @@ class CurrentIdentity(Func):
     copied as files and started as after a crash does not.
     """
 
-    template = """(
-        SELECT concat_ws(
-            '/',
-            system_identifier,
-            left(pg_walfile_name(pg_current_wal_lsn()), 8),
-            (SELECT oid FROM pg_database WHERE datname = current_database()),
-            'approvals_databaseidentity'::regclass::oid
-        ) FROM pg_control_system()
-    )"""
+    template = _CURRENT
     output_field = models.TextField()
+
+
+class _IsAccepted(Func):
+    """Asked by every claim, so it is no query that Django would put together each time."""
+
+    template = f"EXISTS (SELECT FROM approvals_databaseidentity WHERE identity = {_CURRENT})"
+    output_field = models.BooleanField()
 
 
 class DatabaseIdentity(models.Model):
@@ -48,7 +58,7 @@ class DatabaseIdentity(models.Model):
     def __str__(self) -> str:
         return self.identity
 
-    @classmethod
-    def is_accepted(cls) -> Exists:
+    @staticmethod
+    def is_accepted() -> Func:
         """Whether the database at hand is the accepted one, as a condition."""
-        return Exists(cls.objects.filter(identity=CurrentIdentity()))
+        return _IsAccepted()

@@ -184,6 +184,8 @@ def _claiming(model: type[Owed], channel: str) -> tuple[str, Sequence[Any]]:
     first = due.order_by("priority", "not_before", "pk").values("pk")[:1]
     chosen, parameters = first.query.sql_with_params()
     table = model._meta.db_table
+    # By name: a column that a release adds while this one works must not change what comes back.
+    columns = ", ".join(field.column for field in model._meta.concrete_fields)
     # Whoever held a lease that has run out died, or raised what nobody expected: that is a failed
     # attempt, too.
     statement = f"""
@@ -192,7 +194,7 @@ def _claiming(model: type[Owed], channel: str) -> tuple[str, Sequence[Any]]:
             lease_until = clock_timestamp() + make_interval(secs => %s),
             attempts = attempts + (lease_until IS NOT NULL)::int
         WHERE id = ({chosen} FOR UPDATE SKIP LOCKED)
-        RETURNING *
+        RETURNING {columns}
     """  # noqa: S608 - our own table's name
     return statement, parameters
 

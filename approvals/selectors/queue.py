@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F, Q, QuerySet, Value
 
 from approvals.core.lifecycle import Status
@@ -18,6 +19,21 @@ RECENT = 500
 # Large, and shown on a request's own page alone.
 LARGE = ("action", "matches", "policy")
 
+# Ids commit out of order, but none so much later than the newest: how many there are tells whether
+# one came in between. As approvals.live.LOOK_BACK.
+_NEWEST = """
+SELECT clock_timestamp(), max(id), count(*) FROM approvals_auditentry
+WHERE id > (SELECT max(id) - 1000 FROM approvals_auditentry)
+"""
+
+
+@dataclass(frozen=True)
+class Newest:
+    """A time, and what had happened by then: alike where nothing happened in between."""
+
+    now: datetime
+    happened: tuple[int | None, int]
+
 
 @dataclass(frozen=True)
 class Page:
@@ -25,6 +41,14 @@ class Page:
 
     rows: Sequence[ApprovalRequest]
     next_cursor: str
+
+
+def newest() -> Newest:
+    """What has happened until now; everything that does leaves an audit entry."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWEST)
+        now, last, count = cursor.fetchone()
+    return Newest(now, (last, count))
 
 
 def list_requests(

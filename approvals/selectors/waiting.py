@@ -27,6 +27,8 @@ from approvals.selectors.cursors import NOT_OURS, moment, packed, unpacked
 from approvals.selectors.filters import Filters, filtered
 
 PAGE_SIZE = 50
+# The id of no account.
+_ANYBODY = 0
 
 
 class Sort(StrEnum):
@@ -122,6 +124,20 @@ class Desk:
         found = self._waiting(filters).aggregate(every=Count("pk"), mine=mine)
         return Counts(found["mine"], found["every"] - found["mine"])
 
+    def seen_as(self) -> Actor:
+        """As whom the actor sees all that waits: as anybody in their groups, or as themselves.
+
+        As themselves only where they asked for some of it or voted on it; else nothing that they
+        are shown may tell them from another in the same groups, so nobody's name is in it.
+        """
+        actor = self.actor
+        if not actor.active or actor.user_id is None:
+            return actor
+        pending = ApprovalRequest.objects.filter(status=Status.PENDING)
+        if self._voted(actor.user_id) or pending.filter(self._asked).exists():
+            return actor
+        return Actor(name="", via=actor.via, user_id=_ANYBODY, groups=actor.groups)
+
     def _waiting(self, filters: Filters) -> QuerySet[ApprovalRequest]:
         return filtered({**filters, "status": Status.PENDING}, self.now)
 
@@ -131,13 +147,17 @@ class Desk:
         actor = self.actor
         if not actor.active or actor.user_id is None:
             return Q(pk=None)
-        asked = Q(opened_by_id=actor.user_id, opened_by_id__isnull=False) | Q(
-            asker__in=[lifecycle.folded(alias) for alias in actor.aliases]
-        )
         may = Q(policy__groups__has_any_keys=sorted(actor.groups)) & (
-            Q(policy__requester_may_decide=True) | ~asked
+            Q(policy__requester_may_decide=True) | ~self._asked
         )
         return may & ~Q(pk__in=self._voted(actor.user_id))
+
+    @property
+    def _asked(self) -> Q:
+        """What the actor asked for, under whichever of their names."""
+        return Q(opened_by_id=self.actor.user_id, opened_by_id__isnull=False) | Q(
+            asker__in=[lifecycle.folded(alias) for alias in self.actor.aliases]
+        )
 
     @property
     def _is_needed(self) -> Q:

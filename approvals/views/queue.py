@@ -1,10 +1,15 @@
 """The queue: what waits, what I may decide first, and what was decided lately."""
 
+import secrets
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse, QueryDict
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals.core.lifecycle import Actor, Status
@@ -16,15 +21,21 @@ from approvals.selectors import queue as requests
 from approvals.selectors import waiting
 from approvals.selectors.request import status_at
 from approvals.views.access import PageRequest, actor_of, is_live, signed_in
+from approvals.views.sharing import shared
 
 # Rows on a page, of which those that were decided get what is left by those that wait.
 ROWS, WAITING_SHOWN, DECIDED_SHOWN = 50, 40, 25
 # The form of the filters, as htmx names it.
 FORM = "filters"
+# The live part, as htmx names it when the page asks for it by itself.
+PART = "queue"
 # Under what the session keeps the filters, and what in an address lets go of them.
 KEPT, CLEAR = "queue", "clear"
 # Under what it keeps what came of a batch until the next page tells it.
 SAID = "batch"
+# What stands in a part that is shared where something of each browser goes; no text that people or
+# agents wrote can hold them.
+_TOKEN, _CLOCK = (f"own-{secrets.token_hex(16)}" for _ in range(2))
 
 
 @require_safe
@@ -42,7 +53,43 @@ def queue(request: PageRequest) -> HttpResponse:
         if not request.GET and (kept := request.session.get(KEPT)):
             return redirect(f"{request.path}?{kept}")
         said = request.session.pop(SAID, None)
-    return queue_page(request, actor_of(request), summary=said)
+    actor = actor_of(request)
+    if is_live(request) and request.htmx.trigger == PART:
+        return _refreshed(request, actor)
+    return queue_page(request, actor, summary=said)
+
+
+def _refreshed(request: PageRequest, actor: Actor) -> HttpResponse:
+    """The live part for a page that asks by itself, as many do at once whenever something happens.
+
+    Made once for all who see the same: with the same filters, in the same zone, and as the same
+    person, who is nobody in particular where that makes no difference.
+    """
+    newest = requests.newest()
+    seen_as = shared((newest.happened, actor), lambda: waiting.Desk(actor, newest.now).seen_as())
+    address, zone = request.GET.urlencode(), timezone.get_current_timezone_name()
+    part = shared(
+        (newest.happened, seen_as, address, zone), lambda: _part(QueryDict(address), seen_as)
+    )
+    # What is one browser's own, and the time by which its countdowns go.
+    own = part.html.replace(_TOKEN, get_token(request)).replace(_CLOCK, newest.now.isoformat())
+    return HttpResponse(own, status=part.status)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A live part for whoever sees it alike, with places for what is each browser's own."""
+
+    html: str
+    status: int
+
+
+def _part(address: QueryDict, actor: Actor) -> _Part:
+    # Without the request, so that nothing of whoever asked first can get into it.
+    context = _context(address, actor)
+    blank = {"csrf_token": _TOKEN, "clock": _CLOCK}
+    html = render_to_string("approvals/_queue.html", {**context, **blank})
+    return _Part(html, 422 if context["filters"].errors else 200)
 
 
 def queue_page(
@@ -54,31 +101,40 @@ def queue_page(
     status: int = 200,
 ) -> HttpResponse:
     """The queue as the filters in the address show it, with what came of a batch, if any."""
-    filters = QueueFilters(request.GET)
-    context: dict[str, Any] = {
-        "filters": filters,
-        "query": request.GET.urlencode(),
-        "batch": batch or BatchForm(),
-        "chosen": set(request.POST.getlist("request")) if batch else set(),
-        "summary": summary,
-    }
-    if filters.is_valid():
-        try:
-            with patiently() as now:
-                context |= _lists(request, filters, actor, now)
-        except InvalidInput as fault:
-            filters.add_error(None, str(fault))
-        else:
-            if request.method == "GET" and request.htmx.trigger in {None, FORM, "id_text"}:
-                # Not what a page that was left open asks for by itself.
-                _keep(request, filters)
+    context = _context(request.GET, actor)
+    filters = context["filters"]
+    context["summary"] = summary
+    if batch:
+        context["batch"] = batch
+        context["chosen"] = set(request.POST.getlist("request"))
     if filters.errors:
         status = 422
+    elif request.method == "GET" and request.htmx.trigger in {None, FORM, "id_text"}:
+        # Not what a page that was left open asks for by itself.
+        _keep(request, filters)
     if is_live(request):
         return render(request, "approvals/_queue.html", context, status=status)
     seen = requests.recently_seen()
     filters.offer(seen.agents, seen.environments, sorted(policy_groups()))
     return render(request, "approvals/queue.html", {**context, "whole": True}, status=status)
+
+
+def _context(address: QueryDict, actor: Actor) -> dict[str, Any]:
+    """What the live part shows this actor for the filters in the address."""
+    filters = QueueFilters(address)
+    context: dict[str, Any] = {
+        "filters": filters,
+        "query": address.urlencode(),
+        "batch": BatchForm(),
+        "chosen": set(),
+    }
+    if filters.is_valid():
+        try:
+            with patiently() as now:
+                context |= _lists(address, filters, actor, now)
+        except InvalidInput as fault:
+            filters.add_error(None, str(fault))
+    return context
 
 
 def _keep(request: PageRequest, filters: QueueFilters) -> None:
@@ -97,10 +153,8 @@ def kept_filters(request: PageRequest) -> QueueFilters:
     return kept
 
 
-def _lists(
-    request: PageRequest, filters: QueueFilters, actor: Actor, now: datetime
-) -> dict[str, Any]:
-    chosen, cursor = filters.chosen(), request.GET.get("cursor", "")
+def _lists(asked: QueryDict, filters: QueueFilters, actor: Actor, now: datetime) -> dict[str, Any]:
+    chosen, cursor = filters.chosen(), asked.get("cursor", "")
     status = chosen.get("status")
     shows_waiting = status in {None, Status.PENDING}
     desk = waiting.Desk(actor, now)
@@ -115,12 +169,13 @@ def _lists(
     decided = requests.list_decided(chosen, now, room + 1) if shows_decided else []
     # What the tab tells is true whatever is filtered.
     in_all = desk.count({}) if chosen else counts
-    address = request.GET.copy()
+    address = asked.copy()
     address.pop("cursor", None)
     first = address.urlencode()
     address["cursor"] = page.next_cursor
     return {
         "now": now,
+        "clock": now.isoformat(),
         "groups": sorted(actor.groups),
         "filtered": bool(chosen),
         "shows_waiting": shows_waiting,

@@ -34,6 +34,14 @@ class TabsFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Tab:
+    """Whose browser it is open in, by the headers that it sends, and where."""
+
+    headers: Mapping[str, str]
+    path: str = "/"
+
+
+@dataclass(frozen=True)
 class Seen:
     """What one tab saw and when, by the monotonic clock of the machine.
 
@@ -65,16 +73,14 @@ class Tabs:
 
     @classmethod
     @contextmanager
-    def opened(
-        cls, port: int, headers: Mapping[str, str], number: int, *, quiet: bool = False
-    ) -> Iterator[Self]:
-        """Tabs that follow what changes; each has shown the page once. Raises TabsFailed.
+    def opened(cls, port: int, tabs: Sequence[Tab], *, quiet: bool = False) -> Iterator[Self]:
+        """Tabs that follow what changes; each has shown its page once. Raises TabsFailed.
 
         Where they are `quiet`, they do what tabs do, but tell nobody what they saw.
         """
-        context = multiprocessing.get_context("spawn")
+        context, number = multiprocessing.get_context("spawn"), len(tabs)
         ours, theirs = context.Pipe()
-        process = context.Process(target=_browse, args=(theirs, port, dict(headers), number, quiet))
+        process = context.Process(target=_browse, args=(theirs, port, tabs, quiet))
         process.start()
         theirs.close()
         try:
@@ -110,7 +116,7 @@ class Tabs:
 
 
 def _browse(
-    pipe: "Connection[object, object]", port: int, headers: dict[str, str], n: int, quiet: bool
+    pipe: "Connection[object, object]", port: int, opened: Sequence[Tab], quiet: bool
 ) -> None:
     parent_death.die_with_parent(signal.SIGKILL)
 
@@ -118,34 +124,34 @@ def _browse(
         if not quiet:
             pipe.send(seen)
 
-    tabs = [_Tab(say, port, headers) for _ in range(n)]
+    tabs = [_Open(say, port, tab) for tab in opened]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_open(tabs))
-        pipe.send(n)
+        pipe.send(len(tabs))
         runner.run(_follow(tabs))
 
 
-async def _open(tabs: "Sequence[_Tab]") -> None:
+async def _open(tabs: "Sequence[_Open]") -> None:
     opening = asyncio.Semaphore(OPENING_AT_ONCE)
 
-    async def open_one(tab: "_Tab") -> None:
+    async def open_one(tab: "_Open") -> None:
         async with opening:
             await tab.open()
 
     await asyncio.gather(*map(open_one, tabs))
 
 
-async def _follow(tabs: "Sequence[_Tab]") -> None:
+async def _follow(tabs: "Sequence[_Open]") -> None:
     await asyncio.gather(*(tab.follow() for tab in tabs))
 
 
-class _Tab:
-    def __init__(self, say: Callable[[Seen], None], port: int, headers: Mapping[str, str]) -> None:
+class _Open:
+    def __init__(self, say: Callable[[Seen], None], port: int, tab: Tab) -> None:
         self._say = say
         self._port = port
-        self._stream = http_get("/events", headers)
+        self._stream = http_get("/events", tab.headers)
         part = {"HX-Request": "true", "HX-Target": "queue", "HX-Trigger": "queue"}
-        self._part = http_get("/", {**headers, **part, "Connection": "close"})
+        self._part = http_get(tab.path, {**tab.headers, **part, "Connection": "close"})
         self._refresh: asyncio.Task[None] | None = None
         self._again = False
         self._within_seconds = 0.0

@@ -65,7 +65,7 @@ class Sample:
 def soak(stack: Stack, minutes: float) -> list[Sample]:
     """Load everything for so long and return what was seen of each process, in order."""
     # These need the settings, which need the addresses of the stack.
-    from bench.browser import Tabs  # noqa: PLC0415
+    from bench.browser import Tab, Tabs  # noqa: PLC0415
     from bench.people import logged_in  # noqa: PLC0415
 
     samples: list[Sample] = []
@@ -76,7 +76,7 @@ def soak(stack: Stack, minutes: float) -> list[Sample]:
         for queue, number in QUEUES.items():
             pids[f"worker {queue}"] = running.enter_context(place.worker(queue, number))
         pids["beat"] = running.enter_context(place.beat())
-        running.enter_context(Tabs.opened(place.port, logged_in(), TABS, quiet=True))
+        running.enter_context(Tabs.opened(place.port, [Tab(logged_in())] * TABS, quiet=True))
         began = time.monotonic()
         every = minutes * 60 / SAMPLES
         waiting: list[UUID] = []

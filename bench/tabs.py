@@ -2,25 +2,33 @@
 
 What they cost the web server while nothing happens, and how long it takes until each has heard of a
 new request and shows it. Each asks for its live part then, so the last one waits for all others.
+
+They are those of sixty people with several rights, in two time zones, a third of whom have asked
+for or voted on something that waits; every tenth tab has a filter.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from approvals import services
 from bench import processes
-from bench.browser import Tabs
+from bench.browser import Tab, Tabs
+from bench.filling import fill
 from bench.load import Load, http_get, send_all
 from bench.measure import Bound, Counts, Fact, Figures, Result
 from bench.operation import AGENT, TASK
-from bench.people import asking, logged_in
-from bench.sizes import FEW, small
+from bench.people import asking, crowd, logged_in
+from bench.sizes import FEW, FEW_SPAN
 from bench.stack import Stack
 
 # So many tabs are `together`; `rounds` requests are opened while they are open, and `alone` pages
 # of the queue are looked at by somebody else, before and while.
 FULL = Counts(rounds=2, alone=40, together=500, warm_up=10)
 QUICK = Counts(rounds=1, alone=5, together=20, warm_up=2)
+PEOPLE = 60
+# So few that everybody's page shows all that waits, and is full with what was decided.
+PENDING = 8
+FILTERED, EVERY = "/?environment=production", 10
 IDLE_SECONDS = 10.0
 SHOWN_SECONDS = 30.0
 REST_SECONDS = 2.0
@@ -38,7 +46,7 @@ GOALS = (
 
 def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
     """Open the tabs, let nothing happen, then something, and close them."""
-    place = small(stack)
+    place = stack.new_gateway("tabs")
     # A run of few rounds is one that only looks whether this still works.
     idle_seconds = min(IDLE_SECONDS, IDLE_SECONDS * counts.rounds / 2)
     with_tabs, without = Figures(f"{counts.together} tabs"), Figures("none")
@@ -48,10 +56,12 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
         return send_all(place.port, [page] * counts.alone, 200, concurrency=1)
 
     with place.current(), place.web() as web:
+        fill(place.superuser_url, FEW, pending=PENDING, span=FEW_SPAN)
+        people = crowd(min(PEOPLE, counts.together))
         send_all(place.port, [http_get("/", logged_in())] * counts.warm_up, 200, concurrency=1)
         without.add_times(look())
         nobody = _idle_share(web, idle_seconds)
-        with Tabs.opened(place.port, logged_in(), counts.together) as tabs:
+        with Tabs.opened(place.port, _spread(people, counts.together)) as tabs:
             time.sleep(REST_SECONDS)
             idle = _idle_share(web, idle_seconds)
             client = processes.cpu_seconds([tabs.pid])
@@ -71,8 +81,16 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
         Fact("processor of the web server for one change", sum(cpu) / len(cpu), "s"),
         Fact("processor of the tabs for one change", client / len(cpu), "s"),
     ]
-    name = f"queue page, {counts.together} open tabs, {FEW:,} requests"
+    name = f"queue page, {counts.together} open tabs of {len(people)} people, {FEW:,} requests"
     yield Result(name, with_tabs, without, GOALS, facts)
+
+
+def _spread(people: Sequence[Mapping[str, str]], number: int) -> list[Tab]:
+    """So many tabs, divided among the people."""
+    return [
+        Tab(people[place % len(people)], FILTERED if place % EVERY == 0 else "/")
+        for place in range(number)
+    ]
 
 
 def _idle_share(pid: int, seconds: float) -> float:

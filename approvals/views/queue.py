@@ -1,8 +1,10 @@
 """The queue: what waits, what I may decide first, and what was decided lately."""
 
 import secrets
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse, QueryDict
@@ -65,15 +67,24 @@ def _refreshed(request: PageRequest, actor: Actor) -> HttpResponse:
     Made once for all who see the same: with the same filters, in the same zone, and as the same
     person, who is nobody in particular where that makes no difference.
     """
-    newest = requests.newest()
-    seen_as = shared((newest.happened, actor), lambda: waiting.Desk(actor, newest.now).seen_as())
-    address, zone = request.GET.urlencode(), timezone.get_current_timezone_name()
-    part = shared(
-        (newest.happened, seen_as, address, zone), lambda: _part(QueryDict(address), seen_as)
-    )
+    newest, zone = requests.newest(), timezone.get_current_timezone_name()
+    happened = newest.happened
+    seen_as = shared((happened, actor), lambda: waiting.Desk(actor, newest.now).seen_as())
+
+    def give(row: Hashable, make: Callable[[], str]) -> str:
+        return shared((happened, zone, row), make)
+
+    def part() -> _Part:
+        # Without the request, so that nothing of whoever asked first can get into it.
+        context = _context(request.GET, seen_as, give)
+        blank = {"csrf_token": _TOKEN, "clock": _CLOCK}
+        html = render_to_string("approvals/_queue.html", {**context, **blank})
+        return _Part(html, 422 if context["filters"].errors else 200)
+
+    made = shared((happened, zone, seen_as, request.GET.urlencode()), part)
     # What is one browser's own, and the time by which its countdowns go.
-    own = part.html.replace(_TOKEN, get_token(request)).replace(_CLOCK, newest.now.isoformat())
-    return HttpResponse(own, status=part.status)
+    own = made.html.replace(_TOKEN, get_token(request)).replace(_CLOCK, newest.now.isoformat())
+    return HttpResponse(own, status=made.status)
 
 
 @dataclass(frozen=True)
@@ -82,14 +93,6 @@ class _Part:
 
     html: str
     status: int
-
-
-def _part(address: QueryDict, actor: Actor) -> _Part:
-    # Without the request, so that nothing of whoever asked first can get into it.
-    context = _context(address, actor)
-    blank = {"csrf_token": _TOKEN, "clock": _CLOCK}
-    html = render_to_string("approvals/_queue.html", {**context, **blank})
-    return _Part(html, 422 if context["filters"].errors else 200)
 
 
 def queue_page(
@@ -101,12 +104,10 @@ def queue_page(
     status: int = 200,
 ) -> HttpResponse:
     """The queue as the filters in the address show it, with what came of a batch, if any."""
-    context = _context(request.GET, actor)
+    chosen = frozenset(request.POST.getlist("request") if batch else ())
+    context = _context(request.GET, actor, chosen=chosen)
     filters = context["filters"]
-    context["summary"] = summary
-    if batch:
-        context["batch"] = batch
-        context["chosen"] = set(request.POST.getlist("request"))
+    context |= {"batch": batch or BatchForm(), "summary": summary}
     if filters.errors:
         status = 422
     elif request.method == "GET" and request.htmx.trigger in {None, FORM, "id_text"}:
@@ -119,22 +120,52 @@ def queue_page(
     return render(request, "approvals/queue.html", {**context, "whole": True}, status=status)
 
 
-def _context(address: QueryDict, actor: Actor) -> dict[str, Any]:
+# Gives a row of a list as HTML, which the function makes of all that is shown of it.
+Give = Callable[[Hashable, Callable[[], str]], str]
+
+
+def _made_now(_: Hashable, make: Callable[[], str]) -> str:
+    return make()
+
+
+def _context(
+    address: QueryDict, actor: Actor, give: Give = _made_now, chosen: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """What the live part shows this actor for the filters in the address."""
     filters = QueueFilters(address)
     context: dict[str, Any] = {
         "filters": filters,
         "query": address.urlencode(),
         "batch": BatchForm(),
-        "chosen": set(),
     }
     if filters.is_valid():
         try:
             with patiently() as now:
-                context |= _lists(address, filters, actor, now)
+                lists = _lists(address, filters, actor, now)
         except InvalidInput as fault:
             filters.add_error(None, str(fault))
+        else:
+            context |= {**lists, **_rows(lists, give, chosen)}
     return context
+
+
+def _rows(lists: Mapping[str, Any], give: Give, chosen: frozenset[str]) -> dict[str, list[str]]:
+    """The rows of the lists as HTML: of what waits, and of what was decided."""
+    now = lists["now"]
+
+    def waits(item: waiting.Waiting) -> str:
+        shown = {"item": item, "now": now, "chosen": chosen}
+        return give(item, partial(render_to_string, "approvals/_waiting_row.html", shown))
+
+    def decided(item: tuple[Any, Status]) -> str:
+        shown = {"row": item[0], "state": item[1], "now": now}
+        return give(item, partial(render_to_string, "approvals/_decided_row.html", shown))
+
+    return {
+        "mine": [waits(item) for item in lists["mine"]],
+        "others": [waits(item) for item in lists["others"]],
+        "decided": [decided(item) for item in lists["decided"]],
+    }
 
 
 def _keep(request: PageRequest, filters: QueueFilters) -> None:

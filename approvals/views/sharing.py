@@ -21,6 +21,7 @@ class _Kept:
     values: list[Any] = field(default_factory=list)
 
 
+# The oldest first.
 _kept: dict[Hashable, _Kept] = {}
 _looking = Lock()
 
@@ -31,9 +32,8 @@ def shared(key: Hashable, make: Callable[[], T]) -> T:
     The key holds everything that it depends on: who asks, for what, and what there is to see.
     """
     with _looking:
-        oldest = time.monotonic() - SECONDS
-        for old in [known for known, one in _kept.items() if one.made_at < oldest]:
-            del _kept[old]
+        while _kept and next(iter(_kept.values())).made_at < time.monotonic() - SECONDS:
+            del _kept[next(iter(_kept))]
         one = _kept.setdefault(key, _Kept())
     with one.lock:
         if not one.values:

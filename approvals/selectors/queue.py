@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -20,19 +21,21 @@ RECENT = 500
 LARGE = ("action", "matches", "policy")
 
 # Ids commit out of order, but none so much later than the newest: how many there are tells whether
-# one came in between. As approvals.live.LOOK_BACK.
+# one came in between. As approvals.live.LOOK_BACK. A deadline that passes leaves no entry at once.
 _NEWEST = """
-SELECT clock_timestamp(), max(id), count(*) FROM approvals_auditentry
-WHERE id > (SELECT max(id) - 1000 FROM approvals_auditentry)
+SELECT clock_timestamp(), max(id), count(*), (
+    SELECT max(expires_at) FROM approval_requests
+    WHERE status = 'pending' AND expires_at <= clock_timestamp()
+) FROM approvals_auditentry WHERE id > (SELECT max(id) - 1000 FROM approvals_auditentry)
 """
 
 
 @dataclass(frozen=True)
 class Newest:
-    """A time, and what had happened by then: alike where nothing happened in between."""
+    """The time, and something that stays the same for as long as nothing happens."""
 
     now: datetime
-    happened: tuple[int | None, int]
+    happened: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,11 @@ class Page:
 
 
 def newest() -> Newest:
-    """What has happened until now; everything that does leaves an audit entry."""
+    """How it stands now: everything that changes what lists show leaves an entry in the log."""
     with connection.cursor() as cursor:
         cursor.execute(_NEWEST)
-        now, last, count = cursor.fetchone()
-    return Newest(now, (last, count))
+        now, *happened = cursor.fetchone()
+    return Newest(now, tuple(happened))
 
 
 def list_requests(

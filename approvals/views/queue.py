@@ -69,10 +69,10 @@ def _refreshed(request: PageRequest, actor: Actor) -> HttpResponse:
     """
     newest, zone = requests.newest(), timezone.get_current_timezone_name()
     happened = newest.happened
-    seen_as = shared((happened, actor), lambda: waiting.Desk(actor, newest.now).seen_as())
+    seen_as = shared(happened, actor, lambda: waiting.Desk(actor, newest.now).seen_as())
 
     def give(row: Hashable, make: Callable[[], str]) -> str:
-        return shared((happened, zone, row), make)
+        return shared(happened, (zone, row), make)
 
     def part() -> _Part:
         # Without the request, so that nothing of whoever asked first can get into it.
@@ -81,7 +81,7 @@ def _refreshed(request: PageRequest, actor: Actor) -> HttpResponse:
         html = render_to_string("approvals/_queue.html", {**context, **blank})
         return _Part(html, 422 if context["filters"].errors else 200)
 
-    made = shared((happened, zone, seen_as, request.GET.urlencode()), part)
+    made = shared(happened, (zone, seen_as, request.GET.urlencode()), part)
     # What is one browser's own, and the time by which its countdowns go.
     own = made.html.replace(_TOKEN, get_token(request)).replace(_CLOCK, newest.now.isoformat())
     return HttpResponse(own, status=made.status)

@@ -1,4 +1,4 @@
-"""What many ask for in the same moment, made once and given to each of them."""
+"""What many ask for while nothing happens in between, made once and given to each of them."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-# Longer than open pages take to ask in turns, and much shorter than it takes to decide something.
-SECONDS = 3.0
+# Longer than open pages take to ask in turns, even on a machine that is busy with something else.
+SECONDS = 15.0
+# Whoever asked just before something happened is answered just after it.
+MOMENTS = 4
 
 T = TypeVar("T")
 
@@ -16,25 +18,37 @@ T = TypeVar("T")
 class _Kept:
     """One thing; whoever asks while it is made waits for it."""
 
-    made_at: float = field(default_factory=time.monotonic)
     lock: Lock = field(default_factory=Lock)
     values: list[Any] = field(default_factory=list)
 
 
-# The oldest first.
-_kept: dict[Hashable, _Kept] = {}
+@dataclass
+class _Moment:
+    """What was made between one thing that happened and the next."""
+
+    ends_at: float
+    kept: dict[Hashable, _Kept] = field(default_factory=dict)
+
+
+# By what had happened; the oldest first.
+_moments: dict[Hashable, _Moment] = {}
 _looking = Lock()
 
 
-def shared(key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` gave whoever asked with the same key in the last seconds, else what it gives now.
+def shared(happened: Hashable, key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` gave the first who asked with this key after what happened last, for seconds.
 
-    The key holds everything that it depends on: who asks, for what, and what there is to see.
+    `happened` tells that from everything before it; the key holds all else that it depends on, such
+    as who asks, and for what.
     """
+    now = time.monotonic()
     with _looking:
-        while _kept and next(iter(_kept.values())).made_at < time.monotonic() - SECONDS:
-            del _kept[next(iter(_kept))]
-        one = _kept.setdefault(key, _Kept())
+        if happened in _moments and _moments[happened].ends_at < now:
+            del _moments[happened]
+        moment = _moments.setdefault(happened, _Moment(now + SECONDS))
+        if len(_moments) > MOMENTS:
+            del _moments[next(iter(_moments))]
+        one = moment.kept.setdefault(key, _Kept())
     with one.lock:
         if not one.values:
             one.values.append(make())
@@ -45,4 +59,4 @@ def shared(key: Hashable, make: Callable[[], T]) -> T:
 def forget() -> None:
     """Keep nothing of what was made."""
     with _looking:
-        _kept.clear()
+        _moments.clear()

@@ -17,7 +17,7 @@ from approvals.core.lifecycle import Actor, Choice
 from approvals.models import ApprovalRequest, AuditEntry
 from approvals.views import queue, sharing
 from tests.approvals.pages import HTMX, read, signed_in
-from tests.approvals.scenes import DELETE, DEPLOY, MIGRATE, manager, opened, person
+from tests.approvals.scenes import DELETE, DEPLOY, MIGRATE, manager, opened, pass_deadline, person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 
@@ -142,6 +142,14 @@ def test_what_commits_after_something_newer_shows_in_the_next_refresh() -> None:
     assert "CHEF-271" in refreshed(browser)
 
 
+def test_a_deadline_that_passes_shows_in_the_next_refresh() -> None:
+    browser = signed_in(manager("maria"))
+    request_id = opened(DEPLOY)
+    assert f"pick-{request_id}" in refreshed(browser)
+    pass_deadline(request_id)
+    assert f"pick-{request_id}" not in refreshed(browser)
+
+
 def test_rights_that_change_count_in_the_next_refresh() -> None:
     browser = signed_in(person("dora", "developers"))
     opened(DEPLOY)
@@ -213,12 +221,13 @@ def test_a_thing_that_many_ask_for_at_once_is_made_once() -> None:
 
     given: list[object] = []
     asking = [
-        threading.Thread(target=lambda: given.append(sharing.shared("a", make))) for _ in range(5)
+        threading.Thread(target=lambda: given.append(sharing.shared(1, "a", make)))
+        for _ in range(5)
     ]
     for one in asking:
         one.start()
     assert begun.wait(10)
-    assert sharing.shared("b", lambda: "at once") == "at once"
+    assert sharing.shared(1, "b", lambda: "at once") == "at once"
     go_on.set()
     for one in asking:
         one.join(10)
@@ -227,12 +236,19 @@ def test_a_thing_that_many_ask_for_at_once_is_made_once() -> None:
 
 def test_what_could_not_be_made_is_tried_again() -> None:
     with pytest.raises(ZeroDivisionError):
-        sharing.shared("a", lambda: 1 // 0)
-    assert sharing.shared("a", lambda: 1) == 1
+        sharing.shared(1, "a", lambda: 1 // 0)
+    assert sharing.shared(1, "a", lambda: 1) == 1
 
 
 def test_nothing_is_kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sharing.shared("a", lambda: 1) == 1
-    assert sharing.shared("a", lambda: 2) == 1
     monkeypatch.setattr(sharing, "SECONDS", -1.0)
-    assert sharing.shared("a", lambda: 2) == 2
+    assert sharing.shared(1, "a", lambda: 1) == 1
+    assert sharing.shared(1, "a", lambda: 2) == 2
+
+
+def test_only_what_is_newest_is_kept() -> None:
+    for happened in range(sharing.MOMENTS + 1):
+        sharing.shared(happened, "a", object)
+    newest = sharing.shared(sharing.MOMENTS, "a", object)
+    assert sharing.shared(sharing.MOMENTS, "a", object) is newest
+    assert sharing.shared(0, "a", lambda: "anew") == "anew"

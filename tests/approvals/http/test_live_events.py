@@ -75,7 +75,7 @@ def test_many_open_pages_are_asked_to_come_back_in_turns(
         streams = [pages.enter_context(listening(web_server)) for _ in range(stream.FEW_PAGES + 4)]
         opened(web_server, committed_people)
         # The one that was left may still be counted.
-        assert {within_ms(page) for page in streams} <= {200, 250}
+        assert {within_ms(page) for page in streams} <= {16, 20}
 
 
 def test_without_a_session_there_is_no_stream(

@@ -5,14 +5,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 from django.db.models import (
+    BooleanField,
     Case,
     Count,
+    DateTimeField,
+    F,
+    Func,
     Q,
     QuerySet,
     Subquery,
+    UUIDField,
     Value,
     When,
     prefetch_related_objects,
@@ -193,10 +199,6 @@ _ORDERS: Mapping[Sort, tuple[str, bool]] = {
 _LEVELS = len(Risk)
 
 
-def _level(sort: Sort) -> Case | Value:
-    return ApprovalRequest.by_severity() if sort is Sort.URGENT else Value(0)
-
-
 def _ordered(rows: QuerySet[ApprovalRequest], sort: Sort) -> QuerySet[ApprovalRequest]:
     column, descending = _ORDERS[sort]
     sign = "-" if descending else ""
@@ -246,15 +248,28 @@ def _read(cursor: str, sort: Sort) -> _Place:
 
 
 def _below(rows: QuerySet[ApprovalRequest], place: _Place, sort: Sort) -> QuerySet[ApprovalRequest]:
-    """Those that come after a place; each condition says the same of the index's next column."""
+    """Those that come after a place, from which on the index of that order is read."""
     if place.rank < 0:
         return rows
     column, descending = _ORDERS[sort]
-    way = "lt" if descending else "gt"
-    return rows.alias(level=_level(sort)).filter(
-        # The first part alone says where in the index to begin.
-        Q(level__gte=place.rank),
-        Q(level__gt=place.rank)
-        | Q(**{f"{column}__{way}": place.at})
-        | Q(**{column: place.at, f"pk__{way}": place.pk}),
+    level: list[tuple[Any, Any]] = []
+    if sort is Sort.URGENT:
+        level = [(ApprovalRequest.by_severity(), Value(place.rank))]
+    columns, values = zip(
+        *level,
+        (F(column), Value(place.at, DateTimeField())),
+        (F("pk"), Value(place.pk, UUIDField())),
+        strict=True,
     )
+    # As one comparison: of several conditions only the first would say where to begin, and all that
+    # is as urgent, which may be all that waits, would be read and left out.
+    return rows.filter(_compared(_row(columns), "<" if descending else ">", _row(values)))
+
+
+def _row(parts: Sequence[Any]) -> Func:
+    return Func(*parts, function="ROW", output_field=BooleanField())
+
+
+def _compared(left: Func, sign: str, right: Func) -> Func:
+    both = {"template": "%(expressions)s", "arg_joiner": f" {sign} "}
+    return Func(left, right, **both, output_field=BooleanField())

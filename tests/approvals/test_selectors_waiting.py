@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -207,8 +208,10 @@ def test_a_page_reads_no_more_of_what_waits_than_it_shows() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE approval_requests")
     desk = Desk(maria, outbox.clock())
-    top = ApprovalRequest.objects.filter(risk_level="critical").order_by("expires_at")[0]
-    for read in (lambda: desk.page({}), lambda: desk.next_after(top, {})):
+    critical = ApprovalRequest.objects.filter(risk_level="critical").order_by("expires_at", "pk")
+    top, last = critical[0], critical.reverse()[0]
+    after = (partial(desk.next_after, place, {}) for place in (top, last))
+    for read in (lambda: desk.page({}), *after):
         with CaptureQueriesContext(connection) as captured:
             read()
         asked = [query["sql"] for query in captured if "ORDER BY CASE" in query["sql"]]

@@ -15,10 +15,18 @@ def advance_runs() -> None:
     # Imported by the first run, not by every worker: langgraph is slow to load.
     from agents import turns  # noqa: PLC0415
 
-    turns.flag_given_up_resumes()
-    turns.flag_silent_workers()
     ends = time.monotonic() + SHIFT_SECONDS
     while turns.advance_next():
         if time.monotonic() > ends:
             hint()
             return
+
+
+@shared_task
+def flag_stuck_runs() -> None:
+    """Let people know of every run that nothing will move any more."""
+    # Imported by the first run, as above.
+    from agents import turns  # noqa: PLC0415
+
+    turns.flag_given_up_resumes()
+    turns.flag_silent_workers()

@@ -155,9 +155,7 @@ def hint_task(name: str, queue: Queue, *arguments: str) -> None:
 # Claim
 
 
-def claim(
-    model: type[Row], channel: str = "", *, lease_seconds: int = LEASE_SECONDS
-) -> Row | None:
+def claim(model: type[Row], channel: str = "", *, lease_seconds: int = LEASE_SECONDS) -> Row | None:
     """Take one owed row that nobody else holds, most urgent first, or None.
 
     The row's `lease_token` is the claim; whoever finishes must still hold it. Nothing is owed by a

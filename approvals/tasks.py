@@ -46,6 +46,7 @@ def sweep() -> None:
     for channel in outbox.channels():
         outbox.hint(channel)
     outbox.hint_task("agents.tasks.advance_runs", Queue.RUNS)
+    outbox.hint_task("agents.tasks.flag_stuck_runs", Queue.RUNS)
     # Last: a sweep that fails has not swept, and must not look as if it had.
     services.beat_heart(Queue.SWEEPS)
 

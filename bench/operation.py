@@ -51,6 +51,11 @@ def called() -> int:
     return _redis().llen(_CALLS)
 
 
+def unheard() -> int:
+    """How many hints no worker for runs has taken from their queue yet."""
+    return _redis().llen("runs")
+
+
 def calls() -> list[tuple[str, float]]:
     """The key and moment of every call that nobody has heard of yet; they are heard of now."""
     with _redis().pipeline() as both:

@@ -27,7 +27,7 @@ from approvals.models import ApprovalRequest, Delivery
 from approvals.services import cast_vote
 from bench.load import Load
 from bench.measure import Counts, Ratio, Result, Side, compare
-from bench.operation import TASK, next_call
+from bench.operation import TASK, next_call, unheard
 from bench.people import asking, deciding
 from bench.stack import Stack
 
@@ -123,7 +123,11 @@ def _load(spans: Sequence[tuple[float, float]], elapsed_seconds: float | None = 
 
 def _resume_alone(count: int) -> Load:
     spans = []
-    for request_id in waiting_requests(count):
+    requests = waiting_requests(count)
+    # Each start left a hint, and all but the first of them find nothing to do.
+    wait(lambda: unheard() == 0, "to have heard every hint")
+    time.sleep(IDLE_SECONDS)
+    for request_id in requests:
         committed_at = approve(request_id)
         spans.append((committed_at, next_call()[1]))
         wait(at_rest, "to have nothing left to do")

@@ -7,7 +7,7 @@ web server asks Linear for nobody's identity, which it does once a process other
 from hitl_project.settings import *  # noqa: F403
 
 HITL_CHANNELS = [
-    "integrations.linear.channel.LinearChannel",
     "integrations.workflow.WorkflowChannel",
+    "integrations.linear.channel.LinearChannel",
 ]
 HITL_EXECUTORS = {"command": "bench.operation.do_nothing"}

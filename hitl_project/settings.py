@@ -188,11 +188,12 @@ GITHUB_REPOSITORIES = _names("HITL_GITHUB_REPOSITORIES")
 # Where Linear, GitHub, operations and a proxy may be, beside the public Internet.
 HITL_PRIVATE_NETWORKS = _networks("HITL_PRIVATE_NETWORKS")
 
-# Dotted paths, so that `approvals` knows no channel and `agents` no executor by import.
+# Dotted paths, so that `approvals` knows no channel and `agents` no executor by import. A run waits
+# for what is decided, so its worker is woken first.
 HITL_CHANNELS = [
+    "integrations.workflow.WorkflowChannel",
     *(["integrations.linear.channel.LinearChannel"] if LINEAR_API_KEY else []),
     *(["integrations.github.channel.GitHubChannel"] if GITHUB_TOKEN else []),
-    "integrations.workflow.WorkflowChannel",
 ]
 HITL_EXECUTORS = {
     "command": "integrations.executors.run_command",

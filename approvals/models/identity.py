@@ -7,7 +7,6 @@ from django.db.models import Func
 
 from approvals.models.owed import ClockTimestamp
 
-
 _CURRENT = """(
         SELECT concat_ws(
             '/',

@@ -155,6 +155,7 @@ class World:
             for name in outbox.channels():
                 approvals.tasks.deliver(name)
             agents.tasks.advance_runs()
+            agents.tasks.flag_stuck_runs()
             if not self._owes():
                 return
 

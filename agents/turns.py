@@ -64,9 +64,13 @@ def resume_run(request: Snapshot) -> None:
     """
     if request.status in {Status.PENDING, Status.SUPERSEDED}:
         return
-    about = {"request_id": request.id, "workflow_id": request.workflow_id, "channel": WORKFLOW}
     try:
-        with trail.step("resume_run", **about):
+        with trail.step(
+            "resume_run",
+            request_id=request.id,
+            workflow_id=request.workflow_id,
+            channel=WORKFLOW,
+        ):
             refusal = runtime.resume(request, _capture)
     except (runtime.Stopped, Refusal):
         return

@@ -178,12 +178,12 @@ def _claiming(model: type[Owed], channel: str) -> tuple[str, Sequence[Any]]:
     )
     if channel:
         paused = ChannelPause.objects.filter(channel=channel, until_at__gt=now)
-        due = due.filter(~Exists(paused), channel=channel)
+        due = due.filter(~Exists(paused), Q(channel=channel))
     first = due.order_by("priority", "not_before", "pk").values("pk")[:1]
     chosen, parameters = first.query.sql_with_params()
     table = model._meta.db_table
     # By name: a column that a release adds while this one works must not change what comes back.
-    columns = ", ".join(field.column for field in model._meta.concrete_fields)
+    columns = ", ".join(str(field.column) for field in model._meta.concrete_fields)
     # Whoever held a lease that has run out died, or raised what nobody expected: that is a failed
     # attempt, too.
     statement = f"""

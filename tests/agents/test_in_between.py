@@ -10,7 +10,6 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
 from agents import runtime, services, turns
-from agents.models import Run
 from approvals import outbox
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
@@ -68,10 +67,10 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], N
     def arrange(happens: Callable[[], None]) -> None:
         open_thread = runtime._thread  # noqa: SLF001 - the moment cannot be met from outside
 
-        def late(run: Run) -> Any:
+        def late(thread_id: str) -> Any:
             monkeypatch.setattr(runtime, "_thread", open_thread)
             happens()
-            return open_thread(run)
+            return open_thread(thread_id)
 
         monkeypatch.setattr(runtime, "_thread", late)
 

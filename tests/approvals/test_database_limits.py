@@ -43,7 +43,7 @@ def another(**limits: str) -> Iterator[Any]:
         yield made
 
 
-def sessions(condition: str, *values: object) -> bool:
+def sessions(condition: str, *values: int | str) -> bool:
     """Whether somebody is connected for whom this holds."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT FROM pg_stat_activity WHERE {condition}", values)

@@ -1,6 +1,7 @@
 """The queue's order is the verbs' judgement: what a query says needs somebody, they may decide."""
 
 import itertools
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -210,8 +211,9 @@ def test_a_page_reads_no_more_of_what_waits_than_it_shows() -> None:
     desk = Desk(maria, outbox.clock())
     critical = ApprovalRequest.objects.filter(risk_level="critical").order_by("expires_at", "pk")
     top, last = critical[0], critical.reverse()[0]
-    after = (partial(desk.next_after, place, {}) for place in (top, last))
-    for read in (lambda: desk.page({}), *after):
+    reads: list[Callable[[], object]] = [lambda: desk.page({})]
+    reads += [partial(desk.next_after, place, {}) for place in (top, last)]
+    for read in reads:
         with CaptureQueriesContext(connection) as captured:
             read()
         asked = [query["sql"] for query in captured if "ORDER BY CASE" in query["sql"]]

@@ -191,6 +191,11 @@ class Gateway:
 
         soon(told, f"{channel} was told of {request_id}")
 
+    def wait_until_quiet(self) -> None:
+        """Return once no channel is owed anything, so that the next call outside is the test's."""
+        owed = "SELECT 1 FROM approvals_delivery WHERE done < wanted AND gave_up_at IS NULL"
+        soon(lambda: not self.stack.rows(owed), "no delivery is owed", seconds=60)
+
     def wait_until_tried(self, request_id: str) -> None:
         """Wait until a worker has found the run of a decided request busy, and put it off."""
         self.stack.wait_for_row(

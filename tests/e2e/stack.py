@@ -184,7 +184,7 @@ class Stack:
 
     def send_task(self, name: str, queue: str, *arguments: object) -> None:
         """Send a task to whichever worker serves the queue."""
-        with Celery(broker=self.redis.url) as sender:
+        with Celery(broker=self.redis.url, set_as_current=False) as sender:
             sender.send_task(name, arguments, queue=queue)
 
     def manage(self, *arguments: str, status: int = 0, **environment: str) -> str:

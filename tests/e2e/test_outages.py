@@ -62,6 +62,7 @@ def test_a_redis_that_answers_nothing_holds_nobody_up_for_long(gateway: Gateway)
 
 
 def test_an_issue_is_created_once_after_linear_has_failed_for_a_while(gateway: Gateway) -> None:
+    gateway.wait_until_quiet()
     gateway.sandbox.fault("linear", "status", "issueCreate", status=500, times=2)
     run = gateway.ask("deploy")
     request_id = run.request()
@@ -77,6 +78,7 @@ def test_an_issue_is_created_once_after_linear_has_failed_for_a_while(gateway: G
 
 
 def test_a_reply_that_linear_lost_leaves_one_issue(gateway: Gateway) -> None:
+    gateway.wait_until_quiet()
     gateway.sandbox.fault("linear", "lose_reply", "issueCreate", times=1)
     run = gateway.ask("deploy")
     request_id = run.request()
@@ -88,6 +90,7 @@ def test_a_reply_that_linear_lost_leaves_one_issue(gateway: Gateway) -> None:
 
 
 def test_a_reply_that_github_lost_leaves_one_comment_about_each_thing(gateway: Gateway) -> None:
+    gateway.wait_until_quiet()
     gateway.sandbox.fault("github", "lose_reply", "create_comment", times=2)
     pull = gateway.open_pull()
     run = gateway.ask("deploy", **pull)
@@ -110,7 +113,7 @@ def test_a_move_whose_webhook_was_lost_is_found_when_linear_is_read_back(gateway
     gateway.wait_until_told(issue["id"], "linear")
     gateway.sandbox.move(issue["identifier"], "Done", "ada", webhook=False)
     assert run.view()["status"] == "waiting"
-    with Celery(broker=gateway.stack.redis.url) as beat:
+    with Celery(broker=gateway.stack.redis.url, set_as_current=False) as beat:
         beat.send_task(RECONCILE, queue="channels")
     run.wait("completed")
     assert len(run.effects()) == 1

@@ -1,5 +1,6 @@
 """Finding requests by the words in their task, their pull request and their identifiers."""
 
+from collections.abc import Iterator
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
@@ -28,13 +29,13 @@ def add_words(request_id: UUID, text: str) -> None:
 def matching(text: str) -> Expression | None:
     """A condition on requests: each word of the text, or one that begins with it, is in them.
 
-    Of a longer text the first twelve different words count. None where there is no word in it.
+    What others follow without a space, as the letters of "CHEF-271", is a whole word. Of a longer
+    text the first twelve different words count. None where there is no word in it.
     """
-    asked = words([text], MOST_ASKED)
+    asked = list(dict.fromkeys(word for part in text.split() for word in _parts(part)))[:MOST_ASKED]
     if not asked:
         return None
-    # Words are letters and digits, so quotes are enough; a parser would split them differently.
-    lexemes = " & ".join(f"'{word}':*" for word in asked)
+    lexemes = " & ".join(asked)
     asked_for = Cast(Value(lexemes, TextField()), SearchQueryField())
     return Func(
         F("words__lexemes"),
@@ -43,6 +44,16 @@ def matching(text: str) -> Expression | None:
         arg_joiner=" @@ ",
         output_field=BooleanField(),
     )
+
+
+def _parts(text: str) -> Iterator[str]:
+    # What most requests have, such as the letters of every issue, is much to read as a beginning
+    # and next to nothing as a whole word beside one that is rare.
+    *whole, last = words([text]) or [""]
+    # Words are letters and digits, so quotes are enough; a parser would split them differently.
+    yield from (f"'{word}'" for word in whole)
+    if last:
+        yield f"'{last}':*"
 
 
 def lexemes_of(row: ApprovalRequest) -> Expression:

@@ -11,7 +11,7 @@ LONGEST_WORD = 64
 _WORD = re.compile(r"[^\W_]+")
 
 
-def words(texts: Iterable[str], most: int = MOST_WORDS) -> list[str]:
+def words(texts: Iterable[str]) -> list[str]:
     """The different words of the texts, in lower case, in order: "CHEF-271" is chef and 271.
 
     Long words are cut, and only so many are kept.
@@ -20,7 +20,7 @@ def words(texts: Iterable[str], most: int = MOST_WORDS) -> list[str]:
     for text in texts:
         for match in _WORD.finditer(unicodedata.normalize("NFKC", text).casefold()):
             found[match[0][:LONGEST_WORD]] = None
-            if len(found) == most:
+            if len(found) == MOST_WORDS:
                 return list(found)
     return list(found)
 

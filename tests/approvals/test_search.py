@@ -55,6 +55,17 @@ def test_its_id_finds_it_whole_or_begun(deploy: UUID) -> None:
     assert deploy in found(str(deploy)[:8])
 
 
+def test_a_word_that_others_follow_without_a_space_is_whole(deploy: UUID) -> None:
+    assert found("nightly-4") == found("acme/sh") == {deploy}
+    assert found("nigh-42") == found("acm/shop") == set()
+
+
+def test_of_a_long_text_the_first_twelve_different_words_count(deploy: UUID) -> None:
+    twelve = "deploy cicd production ines roll out the größe fix 17 v2 5"
+    assert found(f"deploy {twelve} absent") == {deploy}
+    assert found(f"{twelve.removesuffix(' 5')} absent") == set()
+
+
 @pytest.mark.parametrize("text", ["swordfish", "4711", "deploy staging", "eploy", "api", "token"])
 def test_what_is_masked_or_not_in_it_finds_nothing(deploy: UUID, text: str) -> None:
     assert found(text) == set()

@@ -29,7 +29,6 @@ def test_words_and_their_number_have_a_bound() -> None:
     assert words(["x" * 5000]) == ["x" * LONGEST_WORD]
     many = words([" ".join(f"w{number}" for number in range(5000))])
     assert len(many) == MOST_WORDS
-    assert words(["a b c"], 2) == ["a", "b"]
 
 
 def test_a_json_value_gives_its_texts_and_numbers() -> None:

@@ -22,21 +22,23 @@ _LOOKED_AT = 1000
 # was raised. A refused vote is the one event that is not always owed. A run that has gone on with
 # its verdict stays owed until its action has ended, which may take long and keeps nobody waiting.
 _OWED = f"""
-WITH counted AS (
-    SELECT channel,
-           count(*) FILTER (WHERE gave_up_at IS NULL) AS owed,
-           count(*) FILTER (WHERE gave_up_at IS NOT NULL) AS given_up
+WITH owed AS MATERIALIZED (
+    SELECT id, channel, request_id, told, not_before, gave_up_at IS NOT NULL AS given_up,
+           channel = '{WORKFLOW}' AND memory ? '{outbox.RESUMED_AT}' AND attempts = 0 AS gone_on
     FROM {Delivery._meta.db_table}
     WHERE done < wanted
+), counted AS (
+    SELECT channel, count(*) FILTER (WHERE NOT given_up) AS owed,
+           count(*) FILTER (WHERE given_up) AS given_up
+    FROM owed
     GROUP BY channel
 )
-SELECT counted.channel, owed, given_up,
+SELECT counted.channel, counted.owed, counted.given_up,
        extract(epoch FROM statement_timestamp() - min(coalesce(untold.at, not_before)))::float8
 FROM counted
 LEFT JOIN LATERAL (
-    SELECT request_id, told, not_before FROM {Delivery._meta.db_table} AS delivery
-    WHERE delivery.channel = counted.channel AND done < wanted AND gave_up_at IS NULL
-      AND NOT (channel = '{WORKFLOW}' AND memory ? '{outbox.RESUMED_AT}' AND attempts = 0)
+    SELECT request_id, told, not_before FROM owed
+    WHERE owed.channel = counted.channel AND NOT owed.given_up AND NOT gone_on
     ORDER BY id
     LIMIT {_LOOKED_AT}
 ) AS oldest ON true
@@ -47,7 +49,7 @@ LEFT JOIN LATERAL (
            OR (entry.name = '{EventName.DELIVERY_FAILED}'
                AND entry.data ->> 'channel' = counted.channel))
 ) AS untold ON true
-GROUP BY counted.channel, owed, given_up
+GROUP BY counted.channel, counted.owed, counted.given_up
 """  # noqa: S608 - our own tables' names
 
 

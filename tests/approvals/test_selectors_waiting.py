@@ -17,7 +17,7 @@ from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest
 from approvals.selectors.waiting import Counts, Desk, Sort, Waiting
-from tests.approvals.history import fill
+from tests.approvals.history import FINAL, fill
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
@@ -195,15 +195,16 @@ def test_filters_narrow_what_waits_and_what_is_counted() -> None:
 
 
 def test_a_page_reads_no_more_of_what_waits_than_it_shows() -> None:
-    fill(3_000, statuses=("pending",))
+    # Of all requests those that wait are few, and of them alone the deadline is to come.
+    fill(20_000, statuses=(*FINAL * 4, "pending"))
     maria = manager("maria")
     hers, others = (row(opened(task)).policy for task in (DEPLOY, MIGRATE))
     others["groups"] = ["developers"]
     unguarded(
         "approval_requests",
         "request_is_guarded",
-        "UPDATE approval_requests SET expires_at = expires_at + interval '3000 days',"
-        " policy = CASE WHEN risk_level = 'low' THEN %s ELSE %s END",
+        "UPDATE approval_requests SET policy = CASE WHEN risk_level = 'low' THEN %s ELSE %s END,"
+        " expires_at = expires_at + (status = 'pending')::integer * interval '3000 days'",
         [Jsonb(others), Jsonb(hers)],
     )
     with connection.cursor() as cursor:

@@ -48,7 +48,8 @@ def filtered(filters: Filters, now: datetime) -> QuerySet[ApprovalRequest]:
         rows = rows.filter(policy__groups__contains=[group])
     if text := filters.get("text"):
         since = None if filters.get("older") else now - SEARCHED
-        rows = _with_words(rows, text, since)
+        # What waits is little enough to look through.
+        rows = _with_words(rows, text, since, among_all=status != Status.PENDING)
     return rows
 
 
@@ -72,11 +73,13 @@ def _with_status(
 
 
 def _with_words(
-    rows: QuerySet[ApprovalRequest], text: str, since: datetime | None
+    rows: QuerySet[ApprovalRequest], text: str, since: datetime | None, *, among_all: bool
 ) -> QuerySet[ApprovalRequest]:
     asked = search.matching(text)
     if asked is None:
         return rows.none()
     if since is not None:
         rows = rows.filter(created_at__gt=since)
+    if among_all and (named := search.named(text)) is not None:
+        return rows.filter(pk__in=named)
     return rows.filter(asked)

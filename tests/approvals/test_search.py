@@ -1,13 +1,15 @@
 """Requests are found by their words and the beginnings of those, and by nothing that is masked."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
 
 from approvals import outbox, search
-from approvals.models import ApprovalRequest
+from approvals.selectors.history import list_ended
 from approvals.selectors.queue import list_requests
+from tests.approvals.history import fill
 from tests.approvals.scenes import DEPLOY, MIGRATE, opened, unguarded
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
@@ -100,10 +102,49 @@ def test_a_task_of_any_size_can_be_opened() -> None:
     assert found("word7 deploy") == {request_id}
 
 
-def test_a_search_reads_an_index() -> None:
-    rows = ApprovalRequest.objects.filter(search.matching("deploy v2"))
+def test_a_search_reads_little_however_often_its_words_occur() -> None:
+    fill(20_000)
     with connection.cursor() as cursor:
-        # Small tables are read otherwise; with that made dear, the plan shows what could serve.
-        for way in ("seqscan", "indexscan", "indexonlyscan"):
+        cursor.execute(
+            "INSERT INTO approvals_requestwords (request_id, lexemes)"
+            " SELECT id, array_to_tsvector("
+            "    ARRAY['deploy', 'nightly', 'n' || substr(workflow_id, 3)]"
+            " ) FROM approval_requests"
+        )
+        cursor.execute("ANALYZE approval_requests, approvals_requestwords")
+        # Tables of this size are read from end to end, or joined as a whole, within no time.
+        for way in ("seqscan", "hashjoin", "mergejoin"):
             cursor.execute(f"SET LOCAL enable_{way} = off")
-    assert "idx_request_words" in rows.explain()
+
+    def rows_read() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))"
+                " FROM pg_stat_xact_user_tables"
+                " WHERE relname IN ('approval_requests', 'approvals_requestwords')"
+            )
+            ((read,),) = cursor.fetchall()
+        return int(read)
+
+    one, some, all_of_them = ("n17123", "nightly-n17123", "deploy n17123"), "n1712", "depl"
+    for text, number in (*((text, 1) for text in one), (some, 11), (all_of_them, 50)):
+        before = rows_read()
+        page = list_ended({"text": text}, outbox.clock())
+        assert len(page.rows) == number, text
+        assert number <= rows_read() - before < 1_000, text
+
+
+@pytest.mark.parametrize(
+    ("tasks", "named"),
+    [([DEPLOY, MIGRATE], True), ([DEPLOY] * 3, False), ([*[DEPLOY] * 3, MIGRATE, MIGRATE], False)],
+    ids=["few", "many of the latest", "many of those before"],
+)
+def test_it_finds_the_same_whether_requests_are_named_or_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tasks: list[dict[str, Any]], named: bool
+) -> None:
+    for name, number in (("LATEST", 3), ("OFTEN", 3), ("FEW", 2)):
+        monkeypatch.setattr(search, name, number)
+    ids = [opened(task) for task in tasks]
+    deploys = {pk for pk, task in zip(ids, tasks, strict=True) if task is DEPLOY}
+    assert set(search.named("deploy") or ()) == (deploys if named else set())
+    assert found("deploy") == deploys

@@ -120,8 +120,9 @@ def _networks(name: str) -> list[IPv4Network | IPv6Network]:
 # ends it, and only afterwards those who wait give up, since by then somebody else has the lock.
 _IN_TIME = {"idle_in_transaction_session_timeout": "60s", "lock_timeout": "90s"}
 # What lists read is in memory, or on a disk without a head to move. With PostgreSQL's own 4 it
-# reads and sorts everything that waits, although an index holds the page in order.
-_PLANS = {"random_page_cost": "1.1"}
+# reads and sorts everything that waits, although an index holds the page in order. And a page is
+# mostly read before processes that help would have begun; one that takes long takes one core.
+_PLANS = {"random_page_cost": "1.1", "max_parallel_workers_per_gather": "0"}
 
 
 def _database(url: str) -> dict[str, object]:

@@ -25,7 +25,10 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels")]
 
 LIMITS = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout")
-LIMITED = "-c random_page_cost=1.1 -c idle_in_transaction_session_timeout=60s -c lock_timeout=90s"
+LIMITED = (
+    "-c random_page_cost=1.1 -c max_parallel_workers_per_gather=0"
+    " -c idle_in_transaction_session_timeout=60s -c lock_timeout=90s"
+)
 SHOW = "from django.db import connection as c; print(c.get_connection_params()['options'])"
 
 

@@ -52,14 +52,16 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
             yield _memory(pids)
             # What retention will take later is then only what is counted.
             _purge()
-            before = _packed(place)
+            before, committed = _packed(place), _transactions(place)
             _live(place, counts.together)
-            grown = _sizes(place)
+            grown, committed = _sizes(place), _transactions(place) - committed
         # Nobody writes meanwhile: packing needs every table for itself.
         after = _packed(place)
         _purge()
         kept = _packed(place)
     yield _growth(counts.together, before, grown, after, kept)
+    took = Fact("committed, with those that look for work", committed / counts.together, "transactions")
+    yield Result("transactions for each request", facts=[took])
 
 
 @contextmanager
@@ -130,6 +132,15 @@ def _sizes(place: Gateway) -> dict[str, int]:
     """The bytes of each table with its indexes."""
     with psycopg.connect(place.superuser_url) as connection:
         return {str(name): int(size) for name, size in connection.execute(_SIZES)}
+
+
+def _transactions(place: Gateway) -> int:
+    """How many this database has committed."""
+    with psycopg.connect(place.superuser_url) as connection:
+        ((number,),) = connection.execute(
+            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        )
+    return int(number)
 
 
 def _packed(place: Gateway) -> dict[str, int]:

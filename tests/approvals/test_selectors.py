@@ -22,6 +22,7 @@ from approvals.selectors.filters import Filters
 from approvals.selectors.health import heartbeats
 from tests.approvals.channels import Notebook
 from tests.approvals.history import FINAL, fill
+from tests.approvals.plans import read_in_vain
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
@@ -458,7 +459,7 @@ def test_what_was_decided_is_read_without_what_waits() -> None:
         assert len(queue.list_decided({}, outbox.clock())) == 25
     for asked in captured:
         assert not {name for name in ("action", "matches", "policy") if f'"{name}"' in asked["sql"]}
-        assert read_in_vain(asked["sql"]) == 0
+        assert read_in_vain(asked["sql"], "approval_requests") == 0
 
 
 def test_whether_anything_happened_is_told_without_reading_what_waits() -> None:
@@ -466,20 +467,7 @@ def test_whether_anything_happened_is_told_without_reading_what_waits() -> None:
     most_waits(2_000)
     with CaptureQueriesContext(connection) as captured:
         queue.newest()
-    assert read_in_vain(captured[0]["sql"]) == 0
-
-
-def read_in_vain(sql: str) -> int:
-    """How many rows a query reads and leaves out."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
-        ((plan,),) = cursor.fetchall()
-    return _removed(plan[0]["Plan"])
-
-
-def _removed(node: dict[str, Any]) -> int:
-    own = int(node.get("Rows Removed by Filter", 0))
-    return own + sum(_removed(child) for child in node.get("Plans", ()))
+    assert read_in_vain(captured[0]["sql"], "approval_requests") == 0
 
 
 def test_a_thread_with_much_open_hides_nothing_of_another() -> None:

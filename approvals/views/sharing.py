@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 # Longer than open pages take to ask in turns, even on a machine that is busy with something else.
 SECONDS = 15.0
-# More than a few hundred open pages ask for. Whoever thinks up one filter after another, of which
-# each is a page to keep, must not fill the memory.
+# More than a few hundred open pages ask for. Whoever thinks up one filter after another, of each of
+# which a page of 60 kB is kept, must not fill the memory.
 MOST = 1000
 
 T = TypeVar("T")

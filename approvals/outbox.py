@@ -23,7 +23,7 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Greatest
+from django.db.models.functions import Greatest, Now
 from django.utils.module_loading import import_string
 
 from approvals import audit, search, tally, trail
@@ -169,7 +169,8 @@ def claim(model: type[Row], channel: str = "", *, lease_seconds: int = LEASE_SEC
 @cache
 def _claiming(model: type[Owed], channel: str) -> tuple[str, Sequence[Any]]:
     """A claim as one statement, put together once: whoever waits for a decision waits for it."""
-    now = ClockTimestamp()
+    # When the statement began: with a clock that goes on within it no index can be searched.
+    now = Now()
     due = model._default_manager.filter(
         Owed.is_owed(),
         DatabaseIdentity.is_accepted(),

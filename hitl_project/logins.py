@@ -81,12 +81,13 @@ class LoginForm(AuthenticationForm):
 
     def confirm_login_allowed(self, user: User) -> None:
         """Refuse who had to wait by the time the password was looked at; raises ValidationError."""
-        super().confirm_login_allowed(user)
         request: Any = self.request
         if not AxesProxyHandler.is_allowed(request, {"username": user.get_username()}):
             # The middleware answers it as it answers who was not let through.
             request.axes_locked_out = True
             raise ValidationError("Too many logins failed.")
+        # Last: what this says of an account, nobody who has to wait may learn.
+        super().confirm_login_allowed(user)
 
 
 class AdminLoginForm(LoginForm, AdminAuthenticationForm):

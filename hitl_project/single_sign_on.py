@@ -224,7 +224,7 @@ def _let_in(request: HttpRequest, provider: Provider, person: Person) -> HttpRes
 
 
 def _let_go_of_database() -> None:
-    """Give the connection back: a few logins at a slow provider must not hold them all."""
+    """Give the connection back: a few who wait for a slow provider must not hold them all."""
     if not connection.in_atomic_block:
         connection.close()
 
@@ -265,6 +265,7 @@ def _logout_address(provider: Provider) -> str:
     to be kept of the login, the provider asks the person first.
     """
     client = _client(provider)
+    _let_go_of_database()
     try:
         endpoint = client.load_server_metadata().get("end_session_endpoint", "")
     except _FAULTS:

@@ -41,9 +41,10 @@ def create_approver(
     """Create or update an account that may decide through the given groups.
 
     `identity` is who the person is at a provider of single sign-on: its issuer, and their subject
-    there, and ends what whoever was linked before is logged in to. Raises NotAllowed for anybody
-    but the command line, and InvalidInput where the Linear user or the identity already belongs to
-    somebody else, or the account to somebody whose identity is not given.
+    there; where somebody else was linked before, an account without a password ends its sessions.
+    Raises NotAllowed for anybody but the command line, and InvalidInput where the Linear user or
+    the identity already belongs to somebody else, or the account to somebody whose identity is not
+    given.
     """
     if not may_say_who_decides(actor):
         raise NotAllowed("An approver is made by a superuser in the admin, or on the command line.")

@@ -2,36 +2,20 @@
 
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from threading import Lock
 from typing import Any, TypeVar
 
 # Longer than open pages take to ask in turns, even on a machine that is busy with something else.
 SECONDS = 15.0
-# Whoever asked just before something happened is answered just after it.
-MOMENTS = 4
+# More than a few hundred open pages ask for. Whoever thinks up one filter after another, of each of
+# which a page of 60 kB is kept, must not fill the memory.
+MOST = 1000
 
 T = TypeVar("T")
 
-
-@dataclass
-class _Kept:
-    """One thing; whoever asks while it is made waits for it."""
-
-    lock: Lock = field(default_factory=Lock)
-    values: list[Any] = field(default_factory=list)
-
-
-@dataclass
-class _Moment:
-    """What was made between one thing that happened and the next."""
-
-    ends_at: float
-    kept: dict[Hashable, _Kept] = field(default_factory=dict)
-
-
-# By what had happened; the oldest first.
-_moments: dict[Hashable, _Moment] = {}
+# The last asked for comes last; whoever asks for something that is being made waits for it.
+_kept: dict[Hashable, "Future[Any]"] = {}
 _looking = Lock()
 
 
@@ -39,24 +23,30 @@ def shared(happened: Hashable, key: Hashable, make: Callable[[], T]) -> T:
     """What `make` gave the first who asked with this key after what happened last, for seconds.
 
     `happened` tells that from everything before it; the key holds all else that it depends on, such
-    as who asks, and for what.
+    as who asks, and for what. Where `make` raises, whoever waited for it raises the same.
     """
-    now = time.monotonic()
+    # All that is kept ends at the same time: what is made of other things is as old as they are.
+    place = (happened, time.monotonic() // SECONDS, key)
+    mine: Future[T] = Future()
     with _looking:
-        if happened in _moments and _moments[happened].ends_at < now:
-            del _moments[happened]
-        moment = _moments.setdefault(happened, _Moment(now + SECONDS))
-        if len(_moments) > MOMENTS:
-            del _moments[next(iter(_moments))]
-        one = moment.kept.setdefault(key, _Kept())
-    with one.lock:
-        if not one.values:
-            one.values.append(make())
-        value: T = one.values[0]
+        one = _kept[place] = _kept.pop(place, mine)
+        if len(_kept) > MOST:
+            del _kept[next(iter(_kept))]
+    if one is mine:
+        try:
+            mine.set_result(make())
+        except BaseException as error:
+            with _looking:
+                if _kept.get(place) is mine:
+                    del _kept[place]
+            # They are not left to try one after another, each for as long as this took.
+            mine.set_exception(error)
+            raise
+    value: T = one.result()
     return value
 
 
 def forget() -> None:
     """Keep nothing of what was made."""
     with _looking:
-        _moments.clear()
+        _kept.clear()

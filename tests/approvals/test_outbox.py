@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from approvals import outbox, services
 from approvals.core.events import Event, Receipt, Snapshot
@@ -15,6 +16,8 @@ from approvals.core.lifecycle import Choice, Status
 from approvals.errors import NotAllowed
 from approvals.models import Delivery
 from tests.approvals.channels import Answer, Notebook, busy, fails, issue, meanwhile
+from tests.approvals.history import fill
+from tests.approvals.plans import read_in_vain
 from tests.approvals.scenes import (
     DELETE,
     DEPLOY,
@@ -108,6 +111,24 @@ def test_only_the_channel_that_was_asked_for_is_served(channels: Channels) -> No
     assert (len(channels["github"].calls), len(channels["linear"].calls)) == (1, 0)
     assert row(request_id).linear_issue_id is None
     assert not outbox.deliver_next("unheard of")
+
+
+def test_what_is_held_back_is_not_read_for_what_is_due(channels: Channels) -> None:
+    """A channel that is down for hours leaves much, and its workers look every few seconds."""
+    fill(2_000, statuses=("pending",))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO approvals_delivery (request_id, channel, wanted, done, told, priority,"
+            " attempts, not_before, last_error, memory, reference, url)"
+            " SELECT id, 'linear', 1, 0, 0, 1, 5, clock_timestamp() + interval '1 hour', 'down',"
+            " '{}', '', '' FROM approval_requests"
+        )
+        cursor.execute("ANALYZE approvals_delivery")
+    opened()
+    with CaptureQueriesContext(connection) as captured:
+        assert outbox.claim(Delivery, "linear") is not None
+    (asked,) = captured
+    assert read_in_vain(asked["sql"], "approvals_delivery") < 10
 
 
 def test_the_new_issue_is_told_to_the_pull_request(channels: Channels) -> None:

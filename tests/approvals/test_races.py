@@ -1,5 +1,6 @@
 """Many do the same thing at the same time, on connections of their own: one wins."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
@@ -32,7 +33,9 @@ from tests.approvals.scenes import (
     pass_deadline,
     person,
     row,
+    unguarded,
 )
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels")]
 ENDS = {"request.approved", "request.rejected", "request.expired", "request.cancelled"}
@@ -127,6 +130,43 @@ def test_a_late_vote_the_sweep_and_a_withdrawal_at_once_expire_it_once() -> None
     assert ends_of(request_id) == ["request.expired"]
     assert owed(request_id)["workflow"] == 1
     assert not Vote.objects.exists()
+
+
+def test_a_vote_whose_turn_comes_after_the_deadline_is_too_late() -> None:
+    """Whoever asked in time and had to wait for somebody else is judged when it is their turn."""
+    request_id = opened(interrupt_id="i")
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET expires_at = clock_timestamp() + interval '1 second'",
+    )
+    held = threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            request = ApprovalRequest.objects.select_for_update().get(pk=request_id)
+            held.set()
+            eventually(somebody_waits_for_a_lock, "the vote waits for its turn")
+            eventually(lambda: outbox.clock() > request.expires_at, "the deadline passes")
+
+    def late() -> None:
+        assert held.wait(20)
+        vote(request_id, manager("grace"), Choice.APPROVE)()
+
+    held_up, refused = at_once(hold, late)
+    assert held_up is None
+    assert isinstance(refused, AlreadyDecided)
+    assert ends_of(request_id) == ["request.expired"]
+    assert not Vote.objects.exists()
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchall())
 
 
 def test_doubled_sweeps_expire_each_request_once() -> None:

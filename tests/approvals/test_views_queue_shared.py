@@ -1,9 +1,12 @@
 """What open pages ask for by themselves is made once for many, and is never somebody else's."""
 
 import re
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from itertools import permutations
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from approvals.models import ApprovalRequest, AuditEntry
 from approvals.views import queue, sharing
 from tests.approvals.pages import HTMX, read, signed_in
 from tests.approvals.scenes import DELETE, DEPLOY, MIGRATE, manager, opened, pass_deadline, person
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 
@@ -31,7 +35,9 @@ OWN = re.compile(
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept() -> Iterator[None]:
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # No test falls on the moment at which all that is kept ends.
+    monkeypatch.setattr(sharing, "SECONDS", 1e9)
     sharing.forget()
     yield
     sharing.forget()
@@ -209,29 +215,74 @@ def test_of_many_who_see_the_same_only_the_first_costs_a_rendering() -> None:
     assert (len(other), len(again)) == (6, 4)
 
 
+def gathered(ask: Callable[[], object], wait: Callable[[], None]) -> list[object]:
+    """What five who ask at once are given, or the error that they get instead."""
+    given: list[object] = []
+
+    def take() -> None:
+        try:
+            given.append(ask())
+        except ArithmeticError as error:
+            given.append(error)
+
+    asking = [threading.Thread(target=take) for _ in range(5)]
+    for one in asking:
+        one.start()
+    wait()
+    for one in asking:
+        one.join(10)
+    return given
+
+
+def others_wait() -> None:
+    """Go on once all but the one who makes it wait for what is made."""
+
+    def waits(frame: FrameType | None) -> bool:
+        while frame is not None and frame.f_code is not Future.result.__code__:
+            frame = frame.f_back
+        return frame is not None
+
+    def all_do() -> bool:
+        frames = sys._current_frames()  # noqa: SLF001 - nothing else tells where threads are
+        return sum(map(waits, frames.values())) == 4
+
+    eventually(all_do, "the others wait")
+
+
 def test_a_thing_that_many_ask_for_at_once_is_made_once() -> None:
     made: list[object] = []
-    begun, go_on = threading.Event(), threading.Event()
+    go_on = threading.Event()
 
     def make() -> object:
         made.append(object())
-        begun.set()
         assert go_on.wait(10)
         return made[-1]
 
-    given: list[object] = []
-    asking = [
-        threading.Thread(target=lambda: given.append(sharing.shared(1, "a", make)))
-        for _ in range(5)
-    ]
-    for one in asking:
-        one.start()
-    assert begun.wait(10)
-    assert sharing.shared(1, "b", lambda: "at once") == "at once"
-    go_on.set()
-    for one in asking:
-        one.join(10)
-    assert given == made * 5
+    def wait() -> None:
+        others_wait()
+        assert sharing.shared(1, "b", lambda: "at once") == "at once"
+        go_on.set()
+
+    assert gathered(lambda: sharing.shared(1, "a", make), wait) == made * 5
+
+
+def test_whoever_waits_for_what_cannot_be_made_need_not_try_in_turns() -> None:
+    """A database that does not answer would hold each of them for as long, one after another."""
+    begun: list[object] = []
+    go_on = threading.Event()
+
+    def fail() -> object:
+        begun.append(object())
+        assert go_on.wait(10)
+        raise ZeroDivisionError
+
+    def wait() -> None:
+        others_wait()
+        go_on.set()
+
+    given = gathered(lambda: sharing.shared(1, "a", fail), wait)
+    assert [type(one) for one in given] == [ZeroDivisionError] * 5
+    assert len(begun) == 1
 
 
 def test_what_could_not_be_made_is_tried_again() -> None:
@@ -241,14 +292,21 @@ def test_what_could_not_be_made_is_tried_again() -> None:
 
 
 def test_nothing_is_kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "SECONDS", -1.0)
+    monkeypatch.setattr(sharing, "SECONDS", 1e-9)
     assert sharing.shared(1, "a", lambda: 1) == 1
     assert sharing.shared(1, "a", lambda: 2) == 2
 
 
-def test_only_what_is_newest_is_kept() -> None:
-    for happened in range(sharing.MOMENTS + 1):
-        sharing.shared(happened, "a", object)
-    newest = sharing.shared(sharing.MOMENTS, "a", object)
-    assert sharing.shared(sharing.MOMENTS, "a", object) is newest
-    assert sharing.shared(0, "a", lambda: "anew") == "anew"
+def test_nothing_that_happened_before_is_given_after_it() -> None:
+    first = sharing.shared(1, "a", object)
+    second = sharing.shared(2, "a", object)
+    assert first is not second
+    assert sharing.shared(2, "a", object) is second
+
+
+def test_many_different_filters_do_not_fill_the_memory() -> None:
+    often = sharing.shared(1, "often", object)
+    for number in range(2 * sharing.MOST):
+        sharing.shared(1, number, object)
+        assert sharing.shared(1, "often", object) is often
+    assert sharing.shared(1, 0, lambda: "anew") == "anew"

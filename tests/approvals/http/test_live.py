@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
+from django.db import transaction
 from pytest_django import Settings
 
 from approvals import outbox, services
@@ -170,6 +171,30 @@ def test_a_client_that_goes_away_leaves_nothing_behind(
     with pytest.raises(httpx.ReadTimeout):
         web_server.client.get(f"/api/approvals/{request_id}?wait=30", headers=headers, timeout=1)
     eventually(lambda: not polling(), "the poller stops")
+
+
+def test_clients_that_go_away_in_the_middle_of_a_view_keep_no_connection(
+    web_server: WebServer, committed_people: People
+) -> None:
+    """What they asked for is done to its end, in the threads that their requests had."""
+    people = committed_people
+    request_id = opened(web_server, people)
+    headers = {"Authorization": f"Bearer {people.ana}"}
+
+    def approve(_: int) -> None:
+        with (
+            httpx.Client(base_url=web_server.url, trust_env=False) as client,
+            pytest.raises(httpx.ReadTimeout),
+        ):
+            client.post(f"/api/approvals/{request_id}/approve", headers=headers, json={}, timeout=1)
+
+    # More than the pool has connections.
+    with transaction.atomic(), ThreadPoolExecutor(25) as pool:
+        ApprovalRequest.objects.select_for_update().get(pk=request_id)
+        list(pool.map(approve, range(25)))
+    eventually(lambda: set(connections()) <= {"idle"}, "all of them are given back")
+    item = web_server.call(people.agent, "GET", f"/approvals/{request_id}").json()
+    assert (item["status"], item["decided_by"]) == ("approved", "ana")
 
 
 def test_a_lost_connection_is_replaced_and_nothing_is_missed(

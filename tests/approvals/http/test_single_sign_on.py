@@ -649,13 +649,20 @@ class Slow(BaseHTTPRequestHandler):
         """Say nothing of each call."""
 
 
-@pytest.mark.parametrize("step", ["begin", "finish"])
-def test_logins_that_wait_for_the_provider_keep_the_database_from_nobody(
+@pytest.mark.parametrize("step", ["begin", "finish", "logout"])
+def test_who_waits_for_the_provider_keeps_the_database_from_nobody(
     transactional_db: None, launch_web_server: Callable[..., WebServer], step: str
 ) -> None:
     """A web server has 20 connections, and people who all try again are more."""
     Slow.tells, Slow.asked, Slow.answers = step == "finish", Semaphore(0), Event()
     many = 25
+    sessions = ["of an earlier login, which is over"] * many
+    if step == "logout":
+        browsers = [Client() for _ in sessions]
+        account = User.objects.create_user("ada")
+        for browser in browsers:
+            browser.force_login(account, BACKEND)
+        sessions = [browser.cookies["sessionid"].value for browser in browsers]
     with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as slow, ThreadPoolExecutor(many + 1) as pool:
         pool.submit(slow.serve_forever)
         server = launch_web_server(
@@ -664,9 +671,13 @@ def test_logins_that_wait_for_the_provider_keep_the_database_from_nobody(
             HITL_OIDC_CLIENT_SECRET=CLIENT_SECRET,
         )
 
-        def log_in(_: int) -> None:
+        def ask(session: str) -> None:
             with httpx.Client(base_url=server.url, verify=PLAIN_HTTP, timeout=30) as browser:
-                browser.cookies["sessionid"] = "of an earlier login, which is over"
+                browser.cookies["sessionid"] = session
+                if step == "logout":
+                    browser.cookies["csrftoken"] = "t" * 32
+                    browser.post("/accounts/logout/", headers={"X-CSRFToken": "t" * 32})
+                    return
                 address = BEGIN
                 if step == "finish":
                     led = browser.get(BEGIN).headers["Location"]
@@ -674,7 +685,7 @@ def test_logins_that_wait_for_the_provider_keep_the_database_from_nobody(
                     address = f"{CALLBACK}?code=x&state={state}"
                 browser.get(address)
 
-        waiting = [pool.submit(log_in, number) for number in range(many)]
+        waiting = [pool.submit(ask, session) for session in sessions]
         ends = time.monotonic() + 8
         reached = [Slow.asked.acquire(timeout=max(0, ends - time.monotonic())) for _ in waiting]
         Slow.answers.set()

@@ -60,8 +60,9 @@ def measure(stack: Stack, counts: Counts) -> Iterator[Result]:
         _purge()
         kept = _packed(place)
     yield _growth(counts.together, before, grown, after, kept)
-    took = Fact("committed, with those that look for work", committed / counts.together, "transactions")
-    yield Result("transactions for each request", facts=[took])
+    name = "transactions for each request"
+    looking = "committed, with those that look for work"
+    yield Result(name, facts=[Fact(looking, committed / counts.together, "transactions")])
 
 
 @contextmanager

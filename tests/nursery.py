@@ -29,6 +29,9 @@ LIBRARIES = (
     *("psycopg", "psycopg_pool", "pydantic.networks", "pygal", "pythonjsonlogger", "yaml"),
     *("uvicorn.lifespan.on", "uvicorn.main", "uvicorn.protocols.http.httptools_impl", "uvloop"),
     "whitenoise.middleware",
+    # The sandbox's own.
+    *("graphql", "jinja2", "sqlite3", "starlette.applications", "starlette.formparsers"),
+    "starlette.staticfiles",
 )
 
 

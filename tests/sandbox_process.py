@@ -1,17 +1,18 @@
 """Starts the stand-in Linear and GitHub for tests and speaks their control API."""
 
 import os
-import selectors
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import httpx
+
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET_ENV = "LINEAR_WEBHOOK_SECRET"
@@ -36,7 +37,7 @@ class SandboxFailed(RuntimeError):
 class Sandbox:
     """One sandbox process. It stops with `stop`, and by itself when this process dies."""
 
-    process: "subprocess.Popen[str]"
+    process: warm.Process
     url: str
     control: httpx.Client = field(repr=False)
 
@@ -58,22 +59,18 @@ class Sandbox:
         they are signed with "unset". Raises SandboxFailed.
         """
         command = [
-            sys.executable, "-m", "sandbox", "--port", str(port), "--data", str(data_dir),
-            "--webhook-secret-env", SECRET_ENV, "--parent-pid", str(os.getpid()),
+            "-m", "sandbox", "--port", str(port), "--data", str(data_dir),
+            "--webhook-secret-env", SECRET_ENV,
             "--retry-delays", ",".join(str(delay) for delay in retry_delays),
         ]  # fmt: skip
         command += ["--webhook-url", webhook_url] if webhook_url else []
         command += ["--public-url", public_url] if public_url else []
         command += ["--empty"] if empty else []
-        process = subprocess.Popen(  # noqa: S603  # our own module
-            command,
-            cwd=ROOT,
-            env={**os.environ, SECRET_ENV: webhook_secret or "unset"},
-            stdout=subprocess.PIPE,
-            stderr=None,
-            text=True,
-        )
-        url = _wait_until_ready(process)
+        environment = {**os.environ, SECRET_ENV: webhook_secret or "unset"}
+        with TemporaryDirectory() as folder:
+            log = Path(folder) / "sandbox.log"
+            process = warm.start(command, environment, log)
+            url = _wait_until_ready(process, log)
         client = httpx.Client(
             base_url=f"{url}/_control", timeout=30.0, trust_env=False, verify=PLAIN_HTTP
         )
@@ -103,9 +100,7 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        return self.process.returncode
+        return self.process.wait()
 
     def kill(self) -> None:
         """End the process without warning, as a crash would."""
@@ -266,21 +261,17 @@ class Sandbox:
         return answer.json()
 
 
-def _wait_until_ready(process: "subprocess.Popen[str]") -> str:
-    if process.stdout is None:
-        raise SandboxFailed("The sandbox's output is not captured.")
+def _wait_until_ready(process: warm.Process, log: Path) -> str:
     deadline = time.monotonic() + START_WITHIN_SECONDS
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while time.monotonic() < deadline:
-            if not selector.select(timeout=0.2):
-                continue
-            line = process.stdout.readline()
-            if line.startswith("Sandbox ready: "):
+    while time.monotonic() < deadline:
+        ended = process.poll()
+        said = log.read_text()
+        for line in said.splitlines(keepends=True):
+            if line.startswith("Sandbox ready: ") and line.endswith("\n"):
                 return line.removeprefix("Sandbox ready: ").strip()
-            if not line:
-                process.wait(STOP_WITHIN_SECONDS)
-                raise SandboxFailed(f"The sandbox ended with status {process.returncode}.")
+        if ended is not None:
+            raise SandboxFailed(f"The sandbox ended with status {ended}:\n{said}")
+        time.sleep(0.02)
     process.kill()
     process.wait()
     raise SandboxFailed(f"The sandbox was not ready within {START_WITHIN_SECONDS:g} s.")

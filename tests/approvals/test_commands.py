@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from django.db import connection
 from approvals.actors import find_token
 from approvals.models import ApiToken, ApprovalRequest, AuditEntry, Vote
 from hitl_project.embedded import OWNER, Postgres
+from tests import warm
 from tests.approvals.scenes import DELETE, DEPLOY, manager, opened, row, unguarded
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def run(*arguments: str, stdin: str = "") -> tuple[str, str]:
@@ -299,14 +297,8 @@ def test_a_refusal_is_one_sentence_on_stderr_and_a_failing_exit(
     manager("ana")
     url = postgres_server.url(OWNER, str(connection.settings_dict["NAME"]))
     command = ["resolve_request", str(uuid4()), "--approve", "--as", "ana"]
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, ROOT / "manage.py", *command],
-        env={**os.environ, "DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    environment = {**os.environ, "DATABASE_URL": url}
+    done = warm.run([str(warm.ROOT / "manage.py"), *command], environment, "", 60)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("CommandError: There is no request ")
     assert done.stderr.count("\n") == 1

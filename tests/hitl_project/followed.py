@@ -2,6 +2,8 @@
 
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,7 +13,7 @@ import yaml
 from hitl_project.embedded import OWNER, Postgres
 from tests.e2e.configuration import write_configuration
 from tests.e2e.gateway import Gateway
-from tests.e2e.stack import STOP_SECONDS, Stack
+from tests.e2e.stack import STOP_SECONDS, WORKER, Stack
 from tests.hitl_project.collector import Collector
 
 Line = dict[str, Any]
@@ -45,6 +47,11 @@ class FollowedStack(Stack):
     # What other users of the machine see of a process is looked at, and how one starts.
     forks = False
     collector_url: str
+
+    def __init__(self, folder: Path, postgres: Postgres, database: str) -> None:
+        super().__init__(folder, postgres, database)
+        # Nothing waits at a gate here, and each process of a worker takes its time to start.
+        self.parts = {**self.parts, "worker": (*WORKER[:-1], "2")}
 
     def _environment(self) -> dict[str, str]:
         made = {name: secrets.token_hex(24) for name in MADE}
@@ -86,6 +93,15 @@ class Followed(Gateway):
         process = self.stack.processes.pop(name)
         process.terminate()
         process.wait(STOP_SECONDS)
+
+    @contextmanager
+    def forking(self) -> Iterator[None]:
+        """Fork what is started meanwhile, for tests that stop it again and look at no start."""
+        self.stack.forks = True
+        try:
+            yield
+        finally:
+            self.stack.forks = False
 
     def send_task(self, name: str, queue: str, *arguments: object) -> None:
         """Send one of the tests' own tasks."""

@@ -157,7 +157,8 @@ def test_every_line_of_every_process_is_one_json_object(followed: Followed) -> N
 
 
 def test_nothing_leaks_from_one_task_to_the_next(followed: Followed) -> None:
-    followed.stack.run("leaks", "worker", "--queues", "leaks", "--concurrency", "1")
+    with followed.forking():
+        followed.stack.run("leaks", "worker", "--queues", "leaks", "--concurrency", "1")
     for number in range(3):
         followed.send_task("fail", "leaks", f"failed-{number}")
         followed.send_task("idle", "leaks", number)

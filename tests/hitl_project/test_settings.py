@@ -3,13 +3,13 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from hitl_project import provider
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMPLETE = {
@@ -24,15 +24,8 @@ COMPLETE = {
 def manage(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
     """Run a command with nothing but the documented environment, changed; empty removes."""
     environment = {"PATH": os.environ["PATH"], **COMPLETE, **changes}
-    return subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env={name: value for name, value in environment.items() if value},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    given = {name: value for name, value in environment.items() if value}
+    return warm.run([str(ROOT / "manage.py"), *arguments], given, "", 60)
 
 
 def complaint(**changes: str) -> str:

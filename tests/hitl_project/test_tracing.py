@@ -134,7 +134,8 @@ def test_a_decision_and_its_run_lead_to_the_trace_that_opened_the_request(
 
 def test_what_fails_is_marked_with_the_type_of_its_fault_alone(followed: Followed) -> None:
     request_id = str(uuid4())
-    followed.stack.run("faults", "worker", "--queues", "faults", "--concurrency", "1")
+    with followed.forking():
+        followed.stack.run("faults", "worker", "--queues", "faults", "--concurrency", "1")
     followed.send_task("fail", "faults", request_id)
     span = followed.collector.wait("deliver", request_id)
     followed.stop("faults")
@@ -172,8 +173,9 @@ def test_a_process_that_is_asked_to_stop_sends_its_last_spans(followed: Followed
     followed.stack.environment["OTEL_BSP_SCHEDULE_DELAY"] = "600000"
     for name in ("web", "worker"):
         followed.stop(name)
-    followed.stack.run("web", "web", "--port", str(followed.stack.port))
-    followed.stack.start_part("worker")
+    with followed.forking():
+        followed.stack.start_part("web")
+        followed.stack.start_part("worker")
     followed.stack.wait_until_ready()
     _, request_id = start_deploy(followed, new_label(), uuid4().hex)
     assert followed.approve(request_id).status_code == 200
@@ -195,7 +197,8 @@ def test_a_collector_that_is_gone_holds_nothing_up(followed: Followed) -> None:
         stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"],
         f"http://127.0.0.1:{children.free_port()}",
     )
-    stack.run("alone", "web", "--port", str(port))
+    with followed.forking():
+        stack.run("alone", "web", "--port", str(port))
     stack.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector
     address = f"http://127.0.0.1:{port}/accounts/login/"
     soon(lambda: answers(address), "the web server answers")

@@ -2,11 +2,9 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -16,9 +14,9 @@ from django.test import override_settings
 from psycopg import sql
 
 from hitl_project.embedded import APP, SUPERUSER, Postgres
+from tests import warm
 from tests.application_role import connected_as
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SITE = "https://gate.example.org"
 
 
@@ -27,7 +25,7 @@ def create(
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command in a process of its own on the test database, by default as superuser.
 
-    The process costs a second of imports; `create_here` does without.
+    The process takes its time to start; `create_here` does without.
     """
     name = str(connection.settings_dict["NAME"])
     given = {
@@ -35,15 +33,8 @@ def create(
         "DATABASE_OWNER_URL": owner_url or postgres.url(SUPERUSER, name),
         "HITL_PUBLIC_URL": SITE,
     }
-    return subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "manage.py", "create_dashboard_role", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **given},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = [str(warm.ROOT / "manage.py"), "create_dashboard_role", *arguments]
+    return warm.run(command, {**os.environ, **given}, "", 60)
 
 
 def create_here(

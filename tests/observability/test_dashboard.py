@@ -24,7 +24,8 @@ from tests.observability.board import (
     expressions,
     panels,
 )
-from tests.observability.dashboard_role import ROOT, SITE, dashboard_role
+from tests.observability.dashboard_role import SITE, dashboard_role
+from tests.warm import ROOT
 
 TITLES = [
     "Queue overview",

@@ -85,10 +85,12 @@ def test_links_lead_to_the_public_address(data_dir: Path) -> None:
 
 def test_it_stops_when_its_parent_is_killed(data_dir: Path) -> None:
     script = (
-        "import pathlib, sys, time\n"
-        "from tests.sandbox_process import Sandbox\n"
-        "sandbox = Sandbox.start(pathlib.Path(sys.argv[1]))\n"
-        "print(sandbox.process.pid, flush=True)\n"
+        "import os, subprocess, sys, time\n"
+        "own = ['--port', '0', '--parent-pid', str(os.getpid())]\n"
+        "command = [sys.executable, '-m', 'sandbox', *own, '--data', sys.argv[1]]\n"
+        "sandbox = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)\n"
+        "assert sandbox.stdout.readline().startswith('Sandbox ready: ')\n"
+        "print(sandbox.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
     parent = subprocess.Popen(  # noqa: S603  # our own script

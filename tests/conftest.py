@@ -11,6 +11,8 @@ import django
 import psycopg
 import pytest
 from django.test import TransactionTestCase
+from django_prometheus.middleware import Metrics  # type: ignore[import-untyped]
+from prometheus_client.metrics import MetricWrapperBase
 from psycopg import sql
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling
@@ -116,6 +118,14 @@ def _read_certificates_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_what_was_asked_for() -> None:
+    """Let no page of metrics tell of all that other modules asked for, and take long."""
+    for metric in vars(Metrics.get_instance()).values():
+        if isinstance(metric, MetricWrapperBase):
+            metric.clear()
 
 
 @pytest.fixture(scope="session")

@@ -64,18 +64,8 @@ class Stage(Stack):
 
     def start_part(self, name: str) -> None:
         """Start a part, for the first time or anew, with its own clock."""
-        self.run(name, *self.parts[name], more=self._clock_of(name))
-
-    def _clock_of(self, name: str) -> dict[str, str]:
-        seconds = self.skew.get(name)
-        if seconds is None:
-            return {}
-        (library,) = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-        # As where a machine's clock is wrong: how long something lasts is still measured rightly.
-        measured = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
-        # Or every thread that waits for Python's lock would ask for the time over and over.
-        measured["FAKETIME_FORCE_MONOTONIC_FIX"] = "0"
-        return {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}s", **measured}
+        by = self.skew.get(name)
+        self.run(name, *self.parts[name], more={} if by is None else wrong_clock(by))
 
     def freeze(self, name: str) -> None:
         """Let a process do nothing for a while, as a busy machine would."""
@@ -132,6 +122,17 @@ class Stage(Stack):
                 process.send_signal(signal.SIGCONT)
         self._end_processes()
         self.postgres.stop()
+
+
+def wrong_clock(by: int) -> dict[str, str]:
+    """The environment of a Python whose clock is off by so many seconds."""
+    (library,) = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    # As where a machine's clock is wrong: how long something lasts is still measured rightly.
+    measured = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+    # Or every thread that waits for Python's lock would ask for the time over and over.
+    measured["FAKETIME_FORCE_MONOTONIC_FIX"] = "0"
+    slept = {"PYTHONPATH": str(Path(__file__).with_name("skewed"))}
+    return {"LD_PRELOAD": str(library), "FAKETIME": f"{by:+d}s", **measured, **slept}
 
 
 def has_faketime() -> bool:

@@ -115,6 +115,7 @@ def run(folder: Path, *, seed: int, runs: int, every_seconds: float, at_once: in
         report.struck, report.recoveries = injector.struck, injector.recoveries
         report.ends = Counter(run["status"] for run in facts.runs.values())
         report.breaches = {check.__name__: list(check(facts)) for check in EVERY}
+        report.breaches["nothing_ended_by_itself"] = injector.ended
         lap("the checks")
     finally:
         stage.stop()

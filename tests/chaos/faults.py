@@ -64,6 +64,8 @@ class Injector:
         self._healing: list[tuple[float, Heal]] = []
         self._broken: list[tuple[float, Any]] = []
         self._looked = 0.0
+        # What ended by itself, which nothing that strikes another is a reason for.
+        self.ended: list[str] = []
 
     def _wait(self) -> float:
         return self._chance.expovariate(1 / self.every_seconds)
@@ -75,6 +77,7 @@ class Injector:
         self._healing = [(at, heal) for at, heal in self._healing if at > now]
         for heal in due:
             heal()
+        self._start_what_ended()
         self._look(now)
         if now >= self._next:
             self._round = self._round or self._chance.sample(ROUND, len(ROUND))
@@ -109,6 +112,13 @@ class Injector:
                 left.append((at, since))
         self._broken = left
 
+    def _start_what_ended(self) -> None:
+        """Note each part that ended although nobody killed it, and start it anew."""
+        for name, process in list(self.stage.processes.items()):
+            if name in self.stage.parts and (status := process.poll()) is not None:
+                self.ended.append(f"{name} ended by itself, with {status}.")
+                self.stage.start_part(name)
+
     def heal_everything(self, seconds: float) -> None:
         """Strike no more, heal what is still broken, and wait until the gateway works by itself."""
         for _, heal in self._healing:
@@ -126,6 +136,7 @@ class Injector:
             time.sleep(0.1)
         if self._broken:
             raise NotRecovered(f"The gateway did not work again within {seconds:g} s.")
+        self._start_what_ended()
 
     # Kinds
 

@@ -649,6 +649,12 @@ class Slow(BaseHTTPRequestHandler):
         """Say nothing of each call."""
 
 
+class Crowded(ThreadingHTTPServer):
+    """A server for many who come at once: past its backlog they would try again a second later."""
+
+    request_queue_size = 64
+
+
 @pytest.mark.parametrize("step", ["begin", "finish", "logout"])
 def test_who_waits_for_the_provider_keeps_the_database_from_nobody(
     transactional_db: None, launch_web_server: Callable[..., WebServer], step: str
@@ -663,7 +669,7 @@ def test_who_waits_for_the_provider_keeps_the_database_from_nobody(
         for browser in browsers:
             browser.force_login(account, BACKEND)
         sessions = [browser.cookies["sessionid"].value for browser in browsers]
-    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as slow, ThreadPoolExecutor(many + 1) as pool:
+    with Crowded(("127.0.0.1", 0), Slow) as slow, ThreadPoolExecutor(many + 1) as pool:
         pool.submit(slow.serve_forever)
         server = launch_web_server(
             HITL_OIDC_ISSUER=f"http://127.0.0.1:{slow.server_address[1]}",

@@ -82,7 +82,15 @@ def _percentile(values: Sequence[float], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
-def run(folder: Path, *, seed: int, runs: int, every_seconds: float, at_once: int) -> Report:
+def run(
+    folder: Path,
+    *,
+    seed: int,
+    runs: int,
+    every_seconds: float,
+    most_rounds: int | None = None,
+    at_once: int,
+) -> Report:
     """Do it all in this folder, whose path must be short."""
     began = time.monotonic()
     took: dict[str, float] = {}
@@ -95,7 +103,7 @@ def run(folder: Path, *, seed: int, runs: int, every_seconds: float, at_once: in
     stage, gateway = Stage.built(folder, skew)
     try:
         lap("the start")
-        injector = Injector(stage, seed, every_seconds)
+        injector = Injector(stage, seed, every_seconds, most_rounds)
         orders = Orders(
             seed=seed,
             runs=runs,
@@ -145,7 +153,8 @@ def _under_fire(folder: Path, orders: Orders, injector: Injector) -> Sequence[di
             if load.stdin is not None:
                 load.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
                 load.stdin.close()
-            while load.poll() is None:
+            # What is quick over must not be spared what strikes last.
+            while load.poll() is None or not injector.rounds:
                 injector.step()
                 time.sleep(0.05)
         finally:

@@ -46,6 +46,7 @@ class NotRecovered(AssertionError):
 class Injector:
     """Lets faults strike at random moments; everything happens in the thread that calls `step`.
 
+    After so many rounds, in each of which every kind strikes, it lets none strike any more.
     `struck` counts them by name. `recoveries` holds how long it took after each breaking fault
     until the gateway worked by itself.
     """
@@ -53,8 +54,11 @@ class Injector:
     stage: Stage
     seed: int
     every_seconds: float
+    most_rounds: int | None = None
     struck: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
+    # How often every kind has struck.
+    rounds: int = 0
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311 - a repeatable mixture
@@ -79,12 +83,13 @@ class Injector:
             heal()
         self._start_what_ended()
         self._look(now)
-        if now >= self._next:
+        if now >= self._next and self.rounds != self.most_rounds:
             self._round = self._round or self._chance.sample(ROUND, len(ROUND))
             # What cannot be struck now has its turn a moment later.
             with suppress(NothingToStrike):
                 self._strike(self._chance.choice(self._faults[self._round[-1]]))
                 self._round.pop()
+                self.rounds += not self._round
             self._next = time.monotonic() + self._wait()
 
     def _strike(self, fault: Fault) -> None:

@@ -5,7 +5,7 @@ Nothing is repeated here: the outbox does that, and knows when.
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -128,13 +128,26 @@ def retry_after(response: httpx.Response) -> float | None:
     value = response.headers.get("retry-after", "").strip()
     if value.isdecimal():
         return float(value)
+    moment = _moment(value)
+    return None if moment is None else max(0.0, seconds_until(moment, response))
+
+
+def seconds_until(moment: float, response: httpx.Response) -> float:
+    """The seconds from an answer to a moment that it names (Unix time), by the answer's own Date.
+
+    Only where it has none, by this machine's clock, which may be off by more than the pause.
+    """
+    said = _moment(response.headers.get("date", ""))
+    return moment - (time.time() if said is None else said)
+
+
+def _moment(text: str) -> float | None:
+    """An HTTP-date (RFC 9110, 5.6.7) in Unix time, or None where it is none."""
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _excerpt(response: httpx.Response) -> str:

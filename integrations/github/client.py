@@ -6,7 +6,6 @@ limits for the REST API".
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ import httpx
 from django.conf import settings
 
 from approvals.core.events import ChannelError
-from integrations.http import ReplyLost, open_client, outcome_of, retry_after, send
+from integrations.http import ReplyLost, open_client, outcome_of, retry_after, seconds_until, send
 from integrations.metrics import Outcome
 
 PARTY = "GitHub"
@@ -203,7 +202,7 @@ def _pause(response: httpx.Response) -> float:
     # Every answer tells the reset; a limit on bursts has nothing to do with it.
     used_up = response.headers.get("x-ratelimit-remaining", "0") == "0"
     if pause is None and used_up and reset.isdecimal():
-        pause = float(reset) - datetime.now(UTC).timestamp()
+        pause = seconds_until(float(reset), response)
     if pause is None:
         pause = _UNTOLD_PAUSE_SECONDS
     return min(max(pause, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)

@@ -1,7 +1,6 @@
 """Typed calls to Linear's GraphQL API; every failure is a ChannelError with a sentence."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -241,7 +240,7 @@ def _rate_limited(response: httpx.Response) -> ChannelError:
         reset = response.headers.get(f"X-RateLimit-{limit}-Reset", "")
         remaining = response.headers.get(f"X-RateLimit-{limit}-Remaining", "0")
         if reset.isdecimal() and remaining == "0":
-            resets.append(int(reset) / 1000 - time.time())
+            resets.append(http.seconds_until(int(reset) / 1000, response))
     low, high = _RATE_LIMIT_BOUNDS
     pause = max(resets) if resets else (http.retry_after(response) or 60.0)
     return ChannelError(

@@ -211,7 +211,8 @@ def test_what_was_achieved_before_a_failure_is_remembered(sandbox: Sandbox) -> N
     [
         ({"kind": "rate_limited", "retry_after": 30}, 30, 30),
         ({"kind": "rate_limited", "retry_after": 30, "status": 429}, 30, 30),
-        ({"kind": "rate_limited", "seconds": 300}, 290, 300),
+        # By GitHub's own clock, of which an answer tells the second, or the one before.
+        ({"kind": "rate_limited", "seconds": 300}, 290, 302),
         ({"kind": "status", "status": 429}, 60, 60),
         ({"kind": "status", "status": 403, "message": "You hit a secondary rate limit"}, 60, 60),
     ],

@@ -1,11 +1,13 @@
 """How long other parties may take, and what they say about when to come back."""
 
+import time
+
 import httpx
 import pytest
 
 from approvals import outbox
 from integrations.github import client as github
-from integrations.http import retry_after
+from integrations.http import retry_after, seconds_until
 from integrations.linear import client as linear
 
 
@@ -24,6 +26,21 @@ from integrations.linear import client as linear
 def test_a_retry_after_header_is_read_or_counts_as_none(said: str, seconds: float | None) -> None:
     response = httpx.Response(503, headers={"Retry-After": said})
     assert retry_after(response) == seconds
+
+
+def test_how_long_a_pause_is_says_the_clock_of_whoever_asks_for_it() -> None:
+    """This machine's may be off by more than the pause."""
+    response = httpx.Response(
+        429,
+        headers={
+            "Date": "Mon, 01 Jan 2024 00:00:00 GMT",
+            "Retry-After": "Mon, 01 Jan 2024 00:00:40 GMT",
+        },
+    )
+    assert retry_after(response) == 40.0
+    assert seconds_until(1704067205.5, response) == 5.5
+    undated = httpx.Response(429)
+    assert seconds_until(time.time() + 30, undated) == pytest.approx(30, abs=5)
 
 
 @pytest.mark.parametrize("timeout", [github.TIMEOUT, linear.TIMEOUT])

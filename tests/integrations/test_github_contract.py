@@ -17,6 +17,8 @@ from integrations.github.client import GitHubClient
 from tests.integrations.github_world import PULL
 from tests.sandbox_process import GITHUB_TOKEN, REPOSITORY, Sandbox
 
+# Or nothing says that the tables are needed, where this file is run alone.
+pytestmark = pytest.mark.django_db
 Json = dict[str, Any]
 
 

@@ -119,6 +119,7 @@ def run(
         lap("the faults")
         facts = Facts(stage, lives)
         _wait_until_quiet(facts)
+        injector.start_what_ended()
         lap("until quiet")
         report.struck, report.recoveries = injector.struck, injector.recoveries
         report.ends = Counter(run["status"] for run in facts.runs.values())

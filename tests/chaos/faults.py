@@ -81,7 +81,7 @@ class Injector:
         self._healing = [(at, heal) for at, heal in self._healing if at > now]
         for heal in due:
             heal()
-        self._start_what_ended()
+        self.start_what_ended()
         self._look(now)
         if now >= self._next and self.rounds != self.most_rounds:
             self._round = self._round or self._chance.sample(ROUND, len(ROUND))
@@ -117,7 +117,7 @@ class Injector:
                 left.append((at, since))
         self._broken = left
 
-    def _start_what_ended(self) -> None:
+    def start_what_ended(self) -> None:
         """Note each part that ended although nobody killed it, and start it anew."""
         for name, process in list(self.stage.processes.items()):
             if name in self.stage.parts and (status := process.poll()) is not None:
@@ -141,7 +141,6 @@ class Injector:
             time.sleep(0.1)
         if self._broken:
             raise NotRecovered(f"The gateway did not work again within {seconds:g} s.")
-        self._start_what_ended()
 
     # Kinds
 

@@ -43,7 +43,7 @@ from approvals.core.events import (
 )
 from approvals.core.intake import harmless
 from approvals.core.lifecycle import Status
-from approvals.core.queues import Queue
+from approvals.core.queues import HINT_SECONDS, Queue
 from approvals.core.risk import Risk
 from approvals.models import (
     ApprovalRequest,
@@ -149,7 +149,7 @@ def hint(channel: str) -> None:
 
 def hint_task(name: str, queue: Queue, *arguments: str) -> None:
     """Send a task that looks at the rows; it expires, so that hints do not pile up unheard."""
-    current_app.send_task(name, list(arguments), queue=queue, expires=60)
+    current_app.send_task(name, list(arguments), queue=queue, expires=HINT_SECONDS)
 
 
 # Claim

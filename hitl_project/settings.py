@@ -14,7 +14,7 @@ from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
-from approvals.core.queues import Queue
+from approvals.core.queues import HINT_SECONDS, Queue
 from hitl_project import provider
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -416,23 +416,24 @@ CELERY_TASK_ROUTES = {
     "agents.tasks.*": {"queue": Queue.RUNS},
     "integrations.tasks.*": {"queue": Queue.CHANNELS},
 }
+_EXPIRES = {"expires": HINT_SECONDS}
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "approvals.tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},
+    "sweep": {"task": "approvals.tasks.sweep", "schedule": 5.0, "options": _EXPIRES},
     "reconcile-linear": {
         "task": "integrations.tasks.reconcile_linear",
         "schedule": 120.0,
-        "options": {"expires": 100},
+        "options": _EXPIRES,
     },
     "roll-up-metrics": {
         "task": "approvals.tasks.roll_up_metrics",
         "schedule": 60.0,
-        "options": {"expires": 50},
+        "options": _EXPIRES,
     },
     # Often, because an idle look costs nothing and a daily tick may fall into a restart.
     "purge-old": {
         "task": "approvals.tasks.purge_old",
         "schedule": 3600.0,
-        "options": {"expires": 3000},
+        "options": _EXPIRES,
     },
 }
 

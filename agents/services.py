@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from agents.metrics import EXECUTIONS
@@ -27,6 +26,7 @@ from approvals.errors import (
     InvalidInput,
     NotAllowed,
 )
+from approvals.inputs import must_be_one_pull_request, must_be_texts, must_be_words
 from approvals.masking import quiet
 
 log = logging.getLogger(__name__)
@@ -82,8 +82,7 @@ def cancel_run(run_id: UUID, *, actor: Actor, reason: str) -> None:
     An action that is at work is not interrupted. Raises RequestNotFound, NotAllowed, AlreadyEnded
     and InvalidInput.
     """
-    if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
-        raise InvalidInput("reason", f"The reason {fault}.")
+    must_be_words("reason", reason)
     with trail.step("cancel_run", workflow_id=run_id, via=actor.via), transaction.atomic():
         run = locked(run_id)
         if not able(actor, to_cancel(actor, run.opened_by_id)):
@@ -104,8 +103,7 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> Run:
     """
     if outcome not in {"done", "retry", "abandon"}:
         raise InvalidInput("outcome", "A run is settled as done, retry or abandon.")
-    if not reason.strip() or intake.text_fault(reason, intake.MAX_WORDS):
-        raise InvalidInput("reason", f"Give a reason of at most {intake.MAX_WORDS} characters.")
+    must_be_words("reason", reason, required=True)
     if not able(actor, Ability.SETTLE_RUN):
         raise NotAllowed("Only an operator may settle a run.")
     with trail.step("settle_run", workflow_id=run_id, via=actor.via), transaction.atomic():
@@ -211,16 +209,9 @@ def _shared_facts(task: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
 def _check(task: Mapping[str, Any], facts: Mapping[str, Any], asked: Mapping[str, str]) -> None:
     if (fault := intake.task_fault(task)) is not None:
         raise InvalidInput("task", f"The task {fault}.")
-    limits = {"pr_url": 500, "github_repo": 500}
-    texts = {field: facts[field] for field in limits} | dict(asked)
-    for field, value in texts.items():
-        if (text_fault := intake.text_fault(value, limits.get(field, 200))) is not None:
-            raise InvalidInput(field, f"{field} {text_fault}.")
-    fault_in = intake.pull_request_fault(
-        facts["pr_number"], facts["pr_url"], facts["github_repo"], settings.PULL_REQUEST_HOSTS
-    )
-    if fault_in is not None:
-        raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
+    url, repository = facts["pr_url"], facts["github_repo"]
+    must_be_texts({"pr_url": url, "github_repo": repository, **asked})
+    must_be_one_pull_request(facts["pr_number"], url, repository)
 
 
 def _existing(actor: Actor, key: str) -> Run | None:

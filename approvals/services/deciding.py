@@ -24,6 +24,7 @@ from approvals.errors import (
     Refusal,
     RequestNotFound,
 )
+from approvals.inputs import must_be_words
 from approvals.models import ApprovalRequest, Vote, VoteRefusal
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,7 @@ def cast_vote(
     NotAllowed; a refusal is recorded before it is raised.
     """
     with trail.step("cast_vote", request_id=request_id, via=actor.via):
-        if (fault := intake.text_fault(comment, intake.MAX_WORDS)) is not None:
-            raise InvalidInput("comment", f"The comment {fault}.")
+        must_be_words("comment", comment)
         if (fault := intake.json_fault(detail or {})) is not None:
             raise InvalidInput("detail", f"The detail {fault}.")
         with transaction.atomic():
@@ -122,8 +122,7 @@ def withdraw_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
     The caller has judged whether they may. Raises RequestNotFound, InvalidInput and AlreadyDecided.
     """
     with trail.step("cancel_request", request_id=request_id, via=actor.via):
-        if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
-            raise InvalidInput("reason", f"The reason {fault}.")
+        must_be_words("reason", reason)
         with transaction.atomic():
             row, now = _locked(request_id)
             ended = _ended(row, now)

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Value
@@ -21,6 +20,7 @@ from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Policy, Status, folded
 from approvals.core.risk import Assessment, Risk, assess
 from approvals.errors import IdempotencyConflict, InvalidInput
+from approvals.inputs import must_be_one_pull_request, must_be_texts
 from approvals.models import ApprovalRequest, SparedRequest
 
 log = logging.getLogger(__name__)
@@ -254,20 +254,11 @@ def _eligible(frozen: Policy, row: ApprovalRequest) -> int:
 def _check(
     facts: Mapping[str, str], pr_number: int | None, action: Mapping[str, Any] | None
 ) -> None:
-    limits = {"pr_url": 500}
-    for field, value in facts.items():
-        if not isinstance(value, str):
-            raise InvalidInput(field, f"{field} must be a text.")
-        if (fault := intake.text_fault(value, limits.get(field, 200))) is not None:
-            raise InvalidInput(field, f"{field} {fault}.")
+    must_be_texts(facts)
     for field in ("workflow_id", "thread_id", "agent_name"):
         if not facts[field].strip():
             raise InvalidInput(field, f"{field} must not be empty.")
-    fault_in = intake.pull_request_fault(
-        pr_number, facts["pr_url"], facts["github_repo"], settings.PULL_REQUEST_HOSTS
-    )
-    if fault_in is not None:
-        raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
+    must_be_one_pull_request(pr_number, facts["pr_url"], facts["github_repo"])
     if (fault := intake.json_fault(action)) is not None:
         raise InvalidInput("action", f"The action {fault}.")
 

@@ -30,12 +30,6 @@ _PROBLEMS = frozenset({401, 403, 404, 409, 422})
 router = Router(tags=["approvals"])
 
 
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("contains a NUL")
-    return text
-
-
 def _sayable(text: str) -> str:
     if (fault := intake.text_fault(text, intake.MAX_WORDS)) is not None:
         raise ValueError(f"The reason {fault}.")
@@ -45,7 +39,6 @@ def _sayable(text: str) -> str:
 Wait = Annotated[
     float, Query(ge=0, allow_inf_nan=False, description="How long to wait; 30 s at most.")
 ]
-Word = Annotated[str | None, AfterValidator(lambda text: text and _storable(text))]
 Reason = Annotated[
     StrictStr,
     StringConstraints(strip_whitespace=True, min_length=1),
@@ -139,10 +132,10 @@ class EndedAnswer(Schema):
 class Filters(Schema):
     """Which requests to list."""
 
-    status: Word = None
-    risk_level: Word = None
-    agent: Word = None
-    environment: Word = None
+    status: str | None = None
+    risk_level: str | None = None
+    agent: str | None = None
+    environment: str | None = None
     cursor: str = ""
     limit: int = Field(50, ge=1, le=MAX_PAGE_SIZE)
 

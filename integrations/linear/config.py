@@ -99,16 +99,12 @@ class LinearConfig(ConfigModel):
         return min(PRIORITIES[risk], self.approval_template.priority)
 
 
+@lru_cache(maxsize=8)
 def load_linear_config(path: Path) -> LinearConfig:
-    """The file as a model; ConfigError with file, line and sentence where it does not fit."""
+    """The file as a model, read once; ConfigError with file, line and sentence if it is unfit."""
     return load_config(path, LinearConfig)
 
 
-@lru_cache(maxsize=8)
-def _loaded(path: Path) -> LinearConfig:
-    return load_linear_config(path)
-
-
 def linear_config() -> LinearConfig:
-    """The configuration of this process, read once."""
-    return _loaded(Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml")
+    """The configuration of this process."""
+    return load_linear_config(Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml")

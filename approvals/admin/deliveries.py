@@ -90,7 +90,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
         known("channel", "channel", outbox.channels),
         OfRisk,
     )
-    list_select_related = ("request",)
     list_deferred = (
         *("memory", "url"),
         *("request__action", "request__matches", "request__policy"),

@@ -31,6 +31,9 @@ from approvals.masking import quiet
 
 log = logging.getLogger(__name__)
 
+# What a person may say of a run that needs attention.
+OUTCOMES = ("done", "retry", "abandon")
+
 
 def start_run(
     *,
@@ -101,7 +104,7 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> Run:
     stopped. abandon: it did not happen and shall not; the run ends as failed. Whatever a worker
     still says about the action counts no more. Raises RequestNotFound, NotAllowed and InvalidInput.
     """
-    if outcome not in {"done", "retry", "abandon"}:
+    if outcome not in OUTCOMES:
         raise InvalidInput("outcome", "A run is settled as done, retry or abandon.")
     must_be_words("reason", reason, required=True)
     if not able(actor, Ability.SETTLE_RUN):

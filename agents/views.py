@@ -27,8 +27,6 @@ from approvals.templatetags.pages import plain_lines
 from approvals.views.access import PageRequest, actor_of, is_live, signed_in
 from approvals.views.acting import NOTHING_SENT, Answer, Button, act
 
-OUTCOMES = ("done", "retry", "abandon")
-
 
 @require_safe
 @signed_in

@@ -35,10 +35,13 @@ class Opened:
     request_id: UUID | None
     status: str
     risk_level: Risk
-    requires_approval: bool
     linear_issue_id: str | None = None
     linear_issue_url: str | None = None
-    created: bool = True
+
+    @property
+    def requires_approval(self) -> bool:
+        """Whether people must decide before the operation runs."""
+        return self.request_id is not None
 
 
 def assess_task(task: Mapping[str, Any], agent_name: str, stated: str | None = None) -> Assessment:
@@ -167,7 +170,7 @@ def _answer(row: ApprovalRequest, assessment: Assessment, frozen: Policy, actor:
                 return known
             if assessment.requires_approval:
                 _insert(row, frozen, actor)
-                return _opened(row, created=True)
+                return _opened(row)
             _spare(row, assessment, actor)
     except IntegrityError:
         # Somebody captured the same interrupt at the same moment: theirs is the one.
@@ -175,7 +178,7 @@ def _answer(row: ApprovalRequest, assessment: Assessment, frozen: Policy, actor:
         if twin is None:
             raise
         return _same(twin, row.idempotency_digest)
-    return _spared(assessment.risk_level, created=True)
+    return Opened(None, NOT_REQUIRED, assessment.risk_level)
 
 
 def _known(row: ApprovalRequest) -> Opened | None:
@@ -196,7 +199,7 @@ def _known(row: ApprovalRequest) -> Opened | None:
         raise IdempotencyConflict(
             "The idempotency key was used before with another body, which needed no approval."
         )
-    return _spared(Risk(spared.risk_level), created=False)
+    return Opened(None, NOT_REQUIRED, Risk(spared.risk_level))
 
 
 def _spare(row: ApprovalRequest, assessment: Assessment, actor: Actor) -> None:
@@ -208,10 +211,6 @@ def _spare(row: ApprovalRequest, assessment: Assessment, actor: Actor) -> None:
             risk_level=assessment.risk_level,
         )
     record_not_required(row.pk, row.task, row.agent_name, assessment, actor=actor)
-
-
-def _spared(risk_level: Risk, *, created: bool) -> Opened:
-    return Opened(None, NOT_REQUIRED, risk_level, requires_approval=False, created=created)
 
 
 def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
@@ -277,16 +276,14 @@ def _same(row: ApprovalRequest, body_digest: str) -> Opened:
         raise IdempotencyConflict(
             f"The idempotency key was used before with another body, for request {row.pk}."
         )
-    return _opened(row, created=False)
+    return _opened(row)
 
 
-def _opened(row: ApprovalRequest, *, created: bool) -> Opened:
+def _opened(row: ApprovalRequest) -> Opened:
     return Opened(
         row.pk,
         row.status,
         Risk(row.risk_level),
-        requires_approval=True,
         linear_issue_id=row.linear_issue_id,
         linear_issue_url=row.linear_issue_url,
-        created=created,
     )

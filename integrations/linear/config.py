@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from django.conf import settings
 from pydantic import Field, StringConstraints, model_validator
@@ -31,7 +31,6 @@ class ApprovalTemplate(ConfigModel):
 class WebhookConfig(ConfigModel):
     """Which moves are votes; the secret itself stands in the environment only."""
 
-    secret_env: Literal["LINEAR_WEBHOOK_SECRET"] = Field(default="LINEAR_WEBHOOK_SECRET")
     trigger_on_states: tuple[Name, ...] = Field(default=("Done", "Approved"), min_length=1)
     reject_on_states: tuple[Name, ...] = Field(default=("Canceled", "Rejected"), min_length=1)
 

@@ -141,9 +141,9 @@ def deliveries(request_id: UUID) -> Sequence[Delivery]:
 
 
 def delivery_state(row: Delivery) -> str:
-    """How a delivery stands: "told", "owed", "failing" or "stopped"."""
+    """How a delivery stands: "told", "owed", "failing" or "given_up"."""
     if row.gave_up_at is not None:
-        return "stopped"
+        return "given_up"
     if row.done >= row.wanted:
         return "told"
     return "failing" if row.attempts else "owed"
@@ -213,7 +213,10 @@ def linear_link(request_id: UUID) -> IssueLink:
 
 
 def statuses_of_workflow(workflow_id: str) -> list[dict[str, str]]:
-    """The requests of a workflow, oldest first: `request_id`, `status` and `operation`."""
+    """The requests of a workflow, oldest first.
+
+    Each as `request_id`, `status`, `operation` and `environment`.
+    """
     # Whoever asks by API may name any workflow; what a run itself asked has an interrupt.
     rows = ApprovalRequest.objects.filter(workflow_id=workflow_id).exclude(interrupt_id="")
     rows = rows.order_by("created_at", "pk")

@@ -199,7 +199,7 @@ def _deliveries(
     for delivery in rows:
         name = f"retry-{delivery.pk}"
         state = requests.delivery_state(delivery)
-        retried = may_retry and state in {"failing", "stopped"}
+        retried = may_retry and state in {"failing", "given_up"}
         form = (bound.get(name) or RetryForm(prefix=name)) if retried else None
         shown.append({"row": delivery, "state": state, "form": form})
     return shown

@@ -27,7 +27,7 @@ def test_the_first_page_counts_what_needs_an_operator_and_links_to_it(operator: 
     page = read(operator.get("/admin/"))
     assert "1 delivery given up" in page.text
     assert "1 request past half of its time" in page.text
-    for model, query in (("delivery", "state=stopped"), ("approvalrequest", "left=half")):
+    for model, query in (("delivery", "state=given_up"), ("approvalrequest", "left=half")):
         (link,) = (link for link in page.links() if f"{model}/?" in link)
         assert link == f"{ADMIN}/{model}/?{query}"
         assert operator.get(link).context["cl"].result_count == 1

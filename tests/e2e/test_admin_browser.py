@@ -108,7 +108,7 @@ def addresses(rows: list[str]) -> list[str]:
         "/admin/approvals/heartbeat/",
         "/admin/approvals/channelpause/",
         "/admin/password_change/",
-        "/admin/approvals/delivery/?q=CHEF-1&state=stopped",
+        "/admin/approvals/delivery/?q=CHEF-1&state=given_up",
     ]
     return [*others, *lists, *rows]
 
@@ -179,7 +179,7 @@ def test_rows_are_chosen_and_acted_on_together(
     context = browser.new_context()
     page, complaints = opened_page(context, site, "maria")
     later = outbox.clock() - timedelta(hours=1)
-    page.goto(f"{site}/admin/approvals/delivery/?state=stopped")
+    page.goto(f"{site}/admin/approvals/delivery/?state=given_up")
     page.locator("#action-toggle").check()
     page.get_by_label("Action:").select_option("retry")
     page.get_by_role("button", name="Go", exact=True).click()

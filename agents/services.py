@@ -15,6 +15,7 @@ from agents.standing import cancel_pending, end, go_on, hint, locked
 from agents.templates import SINGLE_TASK, UnfitTask, single_step, workflow_templates
 from approvals import outbox, services, tally, trail
 from approvals.actors import able
+from approvals.clock import clock
 from approvals.core import intake
 from approvals.core.canonical import digest
 from approvals.core.events import EventName
@@ -123,7 +124,7 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> Run:
 
 def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
     unsettled = Execution.objects.filter(run=run, status__in=UNSETTLED)
-    now = outbox.clock()
+    now = clock()
     if outcome == "abandon":
         abandoned = unsettled.update(
             status=ExecutionStatus.ABANDONED, summary=sentence, finished_at=now, claim_token=None

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictInt, StrictStr, St
 
 from approvals import live, outbox, services
 from approvals.bearer import ApiCall, actor_of
+from approvals.clock import clock
 from approvals.core import intake, lifecycle
 from approvals.core.events import LINEAR
 from approvals.core.lifecycle import Choice
@@ -283,7 +284,7 @@ def _find(reference: str) -> UUID:
 def _read(request_id: UUID) -> tuple[dict[str, Any], float]:
     """The request as an item, and for how many seconds it may stay as it is: 0 once decided."""
     row = get_request(request_id)
-    now = outbox.clock()
+    now = clock()
     item = approval_item(row, now)
     pending = item["status"] is lifecycle.Status.PENDING
     return item, (row.expires_at - now).total_seconds() if pending else 0.0

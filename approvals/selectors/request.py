@@ -8,8 +8,8 @@ from uuid import UUID
 from django.db.models import Prefetch, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from approvals import outbox
 from approvals.actors import able
+from approvals.clock import clock
 from approvals.core import intake, lifecycle
 from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Actor, Refused, Status
@@ -178,9 +178,7 @@ def current_for_channel(
 
     They come by id, after the given one.
     """
-    current = Q(request__status=Status.PENDING) | Q(
-        request__decided_at__gt=outbox.clock() - ended_within
-    )
+    current = Q(request__status=Status.PENDING) | Q(request__decided_at__gt=clock() - ended_within)
     rows = (
         Delivery.objects.filter(current, channel=channel, told__gt=0)
         .select_related("request")
@@ -220,7 +218,7 @@ def statuses_of_workflow(workflow_id: str) -> list[dict[str, str]]:
     # Whoever asks by API may name any workflow; what a run itself asked has an interrupt.
     rows = ApprovalRequest.objects.filter(workflow_id=workflow_id).exclude(interrupt_id="")
     rows = rows.order_by("created_at", "pk")
-    now = outbox.clock()
+    now = clock()
     return [
         {
             "request_id": str(row.pk),

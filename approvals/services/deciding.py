@@ -13,6 +13,7 @@ from django.db.models import F
 from approvals import audit, outbox, tally, trail
 from approvals.actors import able
 from approvals.audit import SYSTEM, Fact
+from approvals.clock import clock
 from approvals.core import intake, lifecycle
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Accepted, Actor, Choice, Reason, Refused, Status
@@ -155,7 +156,7 @@ def expire_overdue(limit: int = 500) -> int:
     """Expire pending requests past their deadline, at most `limit`; returns how many."""
     with transaction.atomic():
         # One moment, not a function for each row, so that the index on the deadline serves.
-        now = outbox.clock()
+        now = clock()
         rows = list(
             ApprovalRequest.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(status=Status.PENDING, expires_at__lte=now)
@@ -172,7 +173,7 @@ def record_event(
     """Append what happened to a request after its decision, such as how its action ended."""
     with transaction.atomic(savepoint=False):
         _lock(request_id)
-        audit.append([Fact(request_id, name, actor, outbox.clock(), data)])
+        audit.append([Fact(request_id, name, actor, clock(), data)])
 
 
 def record_run_event(
@@ -180,7 +181,7 @@ def record_run_event(
 ) -> None:
     """Append what happened to a run; the caller holds the lock on the run's row."""
     with transaction.atomic(savepoint=False):
-        audit.append([Fact(run_id, name, actor, outbox.clock(), data)])
+        audit.append([Fact(run_id, name, actor, clock(), data)])
 
 
 def _lock(request_id: UUID) -> None:

@@ -7,6 +7,7 @@ from django.db import transaction
 from approvals import audit, outbox, trail
 from approvals.actors import able
 from approvals.audit import Fact
+from approvals.clock import clock
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
@@ -31,7 +32,7 @@ def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
             raise DeliveryNotFound(f"There is no delivery {delivery_id}.")
         request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         data = {"channel": row.channel, "reason": reason}
-        fact = Fact(row.request_id, EventName.DELIVERY_RETRIED, actor, outbox.clock(), data)
+        fact = Fact(row.request_id, EventName.DELIVERY_RETRIED, actor, clock(), data)
         audit.append([fact])
         outbox.nudge(row.request_id, row.channel)
         about = {"request_id": str(request.pk), "workflow_id": request.workflow_id}

@@ -14,6 +14,7 @@ from django.db.models.functions import Concat, Trim
 
 from approvals import audit, masking, outbox, policy, search, trail
 from approvals.audit import SYSTEM, Fact
+from approvals.clock import clock
 from approvals.core import intake
 from approvals.core.canonical import digest, proposal_digest
 from approvals.core.events import EventName
@@ -121,7 +122,7 @@ def record_not_required(
         "digest": digest(task),
     }
     with transaction.atomic():
-        audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, outbox.clock(), data)])
+        audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, clock(), data)])
 
 
 def _policy(
@@ -214,7 +215,7 @@ def _spare(row: ApprovalRequest, assessment: Assessment, actor: Actor) -> None:
 
 
 def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
-    now = outbox.clock()
+    now = clock()
     row.policy = asdict(frozen)
     row.created_at = now
     row.expires_at = now + timedelta(seconds=frozen.expires_after_seconds)

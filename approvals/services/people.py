@@ -9,9 +9,10 @@ from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 
-from approvals import audit, outbox
+from approvals import audit
 from approvals.actors import able, token_digest
 from approvals.audit import Fact
+from approvals.clock import clock
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Via
 from approvals.core.roles import Ability, may_make_token, may_say_who_decides
@@ -159,4 +160,4 @@ def revoke_token(token_id: int, *, actor: Actor, reason: str = "") -> None:
 
 def _record(user_id: int, name: EventName, actor: Actor, data: Mapping[str, Any]) -> None:
     User.objects.select_for_update().get(pk=user_id)
-    audit.append([Fact(account_stream(user_id), name, actor, outbox.clock(), data)])
+    audit.append([Fact(account_stream(user_id), name, actor, clock(), data)])

@@ -13,12 +13,12 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals import policy, services
 from approvals.audit import SYSTEM
+from approvals.clock import clock
 from approvals.core.canonical import digest
 from approvals.core.lifecycle import Actor, Via, refusal
 from approvals.core.risk import Risk
 from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest, AuditEntry, Delivery
-from approvals.outbox import clock
 from tests.approvals.channels import Notebook
 from tests.approvals.scenes import (
     DELETE,

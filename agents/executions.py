@@ -14,7 +14,8 @@ from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
 from agents.standing import go_on
-from approvals import outbox, services, tally, trail
+from approvals import services, tally, trail
+from approvals.clock import clock
 from approvals.core.canonical import digest
 from approvals.core.events import WORKFLOW, EventName, Snapshot
 from approvals.core.lifecycle import Status
@@ -119,7 +120,7 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
             raise StillRunning(NOT_ACCEPTED)
         if status in ENDED:
             return Ended("cancelled", f"The run had already ended: {status}.")
-        now = outbox.clock()
+        now = clock()
         row = Execution.objects.select_for_update().filter(key=begin.key).first()
         granted = row is not None and row.retry_granted_at is not None
         if row is not None and not granted:
@@ -197,7 +198,7 @@ def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any
         held = Execution.objects.filter(pk=row.pk, claim_token=row.claim_token)
         stood = held.values("status", "summary").first()
         told = quiet(run, facts["summary"])
-        now = outbox.clock()
+        now = clock()
         if stood is None or not held.update(
             status=status, finished_at=now, claim_token=None, **facts
         ):

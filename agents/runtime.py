@@ -24,6 +24,7 @@ from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, GraphSpec, graph_spec, kept_spec
 from agents.standing import need_attention
 from approvals import outbox, services, trail
+from approvals.clock import clock
 from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.errors import Refusal
@@ -238,7 +239,7 @@ class _Thread:
         """An old approval lets no foreign node act; the built-in one asks before each action."""
         if self.run.graph == BUILT_IN or request.status is not Status.APPROVED:
             return
-        late = executions.too_late(request, outbox.clock())
+        late = executions.too_late(request, clock())
         if late and not self._settled_after(late):
             raise Stopped(late)
 

@@ -12,6 +12,7 @@ from django.db.models import F
 from agents.metrics import RUNS_ENDED
 from agents.models import ENDED, Run, RunStatus
 from approvals import outbox, services, tally, trail
+from approvals.clock import clock
 from approvals.core import intake
 from approvals.core.events import WORKFLOW, EventName
 from approvals.core.lifecycle import Actor, Status
@@ -33,7 +34,7 @@ def locked(run_id: UUID) -> Run:
 
 def end(run: Run, status: RunStatus, result: Mapping[str, Any]) -> None:
     """Give a locked run, which has not ended yet, its last status and its result."""
-    run.status, run.result, run.ended_at = status, dict(result), outbox.clock()
+    run.status, run.result, run.ended_at = status, dict(result), clock()
     run.attention = ""
     run.save(update_fields=["status", "result", "ended_at", "attention"])
     tally.count(RUNS_ENDED, status)
@@ -71,7 +72,7 @@ def go_on(run: Run, *, may_continue: bool) -> None:
     run.status, run.attention, run.may_continue = RunStatus.RUNNING, "", may_continue
     run.save(update_fields=["status", "attention", "may_continue"])
     Run.objects.filter(pk=run.pk).update(
-        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=outbox.clock()
+        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=clock()
     )
     transaction.on_commit(hint, robust=True)
 

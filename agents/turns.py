@@ -13,6 +13,7 @@ from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
 from agents.standing import cancel_pending, end, locked, need_attention
 from approvals import outbox, services, tally, trail
+from approvals.clock import clock
 from approvals.core.events import WORKFLOW, ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Actor, Status, Via
 from approvals.errors import AlreadyDecided, Refusal
@@ -51,7 +52,7 @@ def _advance(run: Run) -> None:
             runtime.take_turn(run.thread_id, _capture)
     except ChannelBusy:
         wait = timedelta(seconds=outbox.BUSY_SECONDS)
-        outbox.settle(run, attempts=0, not_before=outbox.clock() + wait)
+        outbox.settle(run, attempts=0, not_before=clock() + wait)
         return
     outbox.settle(run, done=run.wanted, attempts=0, last_error="")
     outbox.wake_thread(run.thread_id)
@@ -91,7 +92,7 @@ def flag_silent_workers(after_seconds: float = SILENT_SECONDS) -> None:
     """A run whose worker hangs in the middle of an action needs a person: nobody can take over."""
     overdue = Execution.objects.filter(
         status=ExecutionStatus.STARTED,
-        lease_until__lte=outbox.clock() - timedelta(seconds=after_seconds),
+        lease_until__lte=clock() - timedelta(seconds=after_seconds),
         run__status=RunStatus.RUNNING,
     )
     for pk, run_id, token in list(overdue.values_list("pk", "run_id", "claim_token")):

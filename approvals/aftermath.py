@@ -108,7 +108,7 @@ def _channels(deliveries: "Sequence[Delivery]") -> Iterator[Step]:
         yield Step(Mark.DONE, f"{_named(told)} {_verb(told, 'has', 'have')} been told.", latest)
     if owed := by_state.get("owed"):
         yield Step(Mark.NOW, f"{_named(owed)} {_verb(owed, 'is', 'are')} told next.")
-    for state, words in (("failing", "could not be reached yet"), ("stopped", "was given up on")):
+    for state, words in (("failing", "could not be reached yet"), ("given_up", "was given up on")):
         for row in by_state.get(state, ()):
             yield Step(Mark.TROUBLE, f"{_named([row])} {words}.", row.gave_up_at)
 

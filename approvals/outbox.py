@@ -11,7 +11,7 @@ from uuid import UUID
 
 from celery import current_app
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import (
     Case,
     DateTimeField,
@@ -28,6 +28,7 @@ from django.utils.module_loading import import_string
 
 from approvals import audit, search, tally, trail
 from approvals.audit import SYSTEM, Fact
+from approvals.clock import clock
 from approvals.core.events import (
     GITHUB,
     LINEAR,
@@ -86,13 +87,6 @@ def channels() -> Mapping[str, Channel]:
     """The channels that the settings name, by name."""
     found = [cast("Channel", import_string(path)()) for path in settings.HITL_CHANNELS]
     return {channel.name: channel for channel in found}
-
-
-def clock() -> datetime:
-    """The database's time now, with its zone."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        return cast("datetime", cursor.fetchone()[0])
 
 
 # Owe

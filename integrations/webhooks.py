@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from approvals import actors, outbox, services, tally, trail
+from approvals.clock import clock
 from approvals.core.events import LINEAR, ChannelError, Hearing
 from approvals.core.lifecycle import Status, Via
 from approvals.errors import Refusal
@@ -248,7 +249,7 @@ def _defer(request_id: UUID, reason: str) -> Answer:
 
 def _fresh(sent_at: float | None) -> bool:
     # Written so that a NaN is not fresh.
-    return sent_at is not None and abs(outbox.clock().timestamp() - sent_at) <= FRESH_SECONDS
+    return sent_at is not None and abs(clock().timestamp() - sent_at) <= FRESH_SECONDS
 
 
 def _answer(status: Hearing, request_id: UUID | None, reason: str) -> Answer:

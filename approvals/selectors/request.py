@@ -8,8 +8,8 @@ from uuid import UUID
 from django.db.models import Prefetch, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from approvals import outbox
 from approvals.actors import able
+from approvals.clock import clock
 from approvals.core import intake, lifecycle
 from approvals.core.events import Snapshot
 from approvals.core.lifecycle import Actor, Refused, Status
@@ -141,9 +141,9 @@ def deliveries(request_id: UUID) -> Sequence[Delivery]:
 
 
 def delivery_state(row: Delivery) -> str:
-    """How a delivery stands: "told", "owed", "failing" or "stopped"."""
+    """How a delivery stands: "told", "owed", "failing" or "given_up"."""
     if row.gave_up_at is not None:
-        return "stopped"
+        return "given_up"
     if row.done >= row.wanted:
         return "told"
     return "failing" if row.attempts else "owed"
@@ -178,9 +178,7 @@ def current_for_channel(
 
     They come by id, after the given one.
     """
-    current = Q(request__status=Status.PENDING) | Q(
-        request__decided_at__gt=outbox.clock() - ended_within
-    )
+    current = Q(request__status=Status.PENDING) | Q(request__decided_at__gt=clock() - ended_within)
     rows = (
         Delivery.objects.filter(current, channel=channel, told__gt=0)
         .select_related("request")
@@ -213,11 +211,14 @@ def linear_link(request_id: UUID) -> IssueLink:
 
 
 def statuses_of_workflow(workflow_id: str) -> list[dict[str, str]]:
-    """The requests of a workflow, oldest first: `request_id`, `status` and `operation`."""
+    """The requests of a workflow, oldest first.
+
+    Each as `request_id`, `status`, `operation` and `environment`.
+    """
     # Whoever asks by API may name any workflow; what a run itself asked has an interrupt.
     rows = ApprovalRequest.objects.filter(workflow_id=workflow_id).exclude(interrupt_id="")
     rows = rows.order_by("created_at", "pk")
-    now = outbox.clock()
+    now = clock()
     return [
         {
             "request_id": str(row.pk),

@@ -13,6 +13,7 @@ from django.db.models import F
 from approvals import audit, outbox, tally, trail
 from approvals.actors import able
 from approvals.audit import SYSTEM, Fact
+from approvals.clock import clock
 from approvals.core import intake, lifecycle
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Accepted, Actor, Choice, Reason, Refused, Status
@@ -24,6 +25,7 @@ from approvals.errors import (
     Refusal,
     RequestNotFound,
 )
+from approvals.inputs import must_be_words
 from approvals.models import ApprovalRequest, Vote, VoteRefusal
 
 log = logging.getLogger(__name__)
@@ -73,8 +75,7 @@ def cast_vote(
     NotAllowed; a refusal is recorded before it is raised.
     """
     with trail.step("cast_vote", request_id=request_id, via=actor.via):
-        if (fault := intake.text_fault(comment, intake.MAX_WORDS)) is not None:
-            raise InvalidInput("comment", f"The comment {fault}.")
+        must_be_words("comment", comment)
         if (fault := intake.json_fault(detail or {})) is not None:
             raise InvalidInput("detail", f"The detail {fault}.")
         with transaction.atomic():
@@ -122,8 +123,7 @@ def withdraw_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
     The caller has judged whether they may. Raises RequestNotFound, InvalidInput and AlreadyDecided.
     """
     with trail.step("cancel_request", request_id=request_id, via=actor.via):
-        if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
-            raise InvalidInput("reason", f"The reason {fault}.")
+        must_be_words("reason", reason)
         with transaction.atomic():
             row, now = _locked(request_id)
             ended = _ended(row, now)
@@ -156,7 +156,7 @@ def expire_overdue(limit: int = 500) -> int:
     """Expire pending requests past their deadline, at most `limit`; returns how many."""
     with transaction.atomic():
         # One moment, not a function for each row, so that the index on the deadline serves.
-        now = outbox.clock()
+        now = clock()
         rows = list(
             ApprovalRequest.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(status=Status.PENDING, expires_at__lte=now)
@@ -173,7 +173,7 @@ def record_event(
     """Append what happened to a request after its decision, such as how its action ended."""
     with transaction.atomic(savepoint=False):
         _lock(request_id)
-        audit.append([Fact(request_id, name, actor, outbox.clock(), data)])
+        audit.append([Fact(request_id, name, actor, clock(), data)])
 
 
 def record_run_event(
@@ -181,7 +181,7 @@ def record_run_event(
 ) -> None:
     """Append what happened to a run; the caller holds the lock on the run's row."""
     with transaction.atomic(savepoint=False):
-        audit.append([Fact(run_id, name, actor, outbox.clock(), data)])
+        audit.append([Fact(run_id, name, actor, clock(), data)])
 
 
 def _lock(request_id: UUID) -> None:

@@ -19,21 +19,18 @@ from integrations.linear.issue import Issue
 ENDED_WITHIN = timedelta(minutes=10)
 
 
-def reconcile() -> int:
-    """Cast every vote that a lost webhook kept from us; returns how many issues were read.
+def reconcile() -> None:
+    """Cast every vote that a lost webhook kept from us.
 
     Raises ChannelError. Harmless when two processes do it at once.
     """
-    read = 0
     page = _page(None)
     while page:
         issues = linear().issues([request.id for request in page])
         for request in page:
             if (issue := issues.get(request.id)) is not None:
                 _hear(request, issue)
-        read += len(issues)
         page = _page(page[-1].id)
-    return read
 
 
 def _page(after: UUID | None) -> list[Snapshot]:

@@ -10,9 +10,10 @@ from uuid import UUID
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from approvals import outbox, services
+from approvals import services
 from approvals.actors import user_actor
 from approvals.audit import SYSTEM
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.models import ApprovalRequest, AuditEntry, Delivery
 
@@ -123,13 +124,13 @@ def vote(request_id: UUID, name: str = "grace", choice: Choice = Choice.APPROVE)
 def due(request_id: UUID, channel: str = "linear") -> None:
     """Let the wait of a delivery be over."""
     Delivery.objects.filter(request_id=request_id, channel=channel).update(
-        not_before=outbox.clock() - timedelta(seconds=1)
+        not_before=clock() - timedelta(seconds=1)
     )
 
 
 def waits(request_id: UUID, channel: str = "linear") -> float:
     """Seconds until the delivery may be tried."""
-    return (delivery(request_id, channel).not_before - outbox.clock()).total_seconds()
+    return (delivery(request_id, channel).not_before - clock()).total_seconds()
 
 
 def approve(request_id: UUID, actor: Actor, **facts: Any) -> services.Ballot:

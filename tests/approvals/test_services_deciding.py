@@ -12,10 +12,10 @@ from django.contrib.auth.models import Group, User
 from approvals import services
 from approvals.actors import linear_actor, user_actor
 from approvals.audit import SYSTEM
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Choice, Status, Via
 from approvals.errors import AlreadyDecided, InvalidInput, NotAllowed, RequestNotFound
 from approvals.models import ApprovalRequest, AuditEntry, Vote, VoteRefusal
-from approvals.outbox import clock
 from tests.approvals.scenes import (
     DELETE,
     approve,

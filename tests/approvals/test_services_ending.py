@@ -9,10 +9,10 @@ import pytest
 from approvals import services
 from approvals.actors import linear_actor
 from approvals.audit import SYSTEM, broken_links
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Via
 from approvals.errors import AlreadyDecided, NotAllowed, RequestNotFound
 from approvals.models import ApprovalRequest, AuditEntry
-from approvals.outbox import clock
 from approvals.selectors.request import may_cancel
 from tests.approvals.scenes import (
     DELETE,

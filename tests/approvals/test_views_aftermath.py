@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.test import Client
 
-from approvals import outbox, services
+from approvals import services
+from approvals.clock import clock
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Choice, Via
 from approvals.errors import NotAllowed
@@ -41,7 +42,7 @@ def asked_by_run(run_id: UUID, **facts: object) -> UUID:
 def told(request_id: UUID, *channels: str) -> None:
     """Let these channels know the latest."""
     Delivery.objects.filter(request_id=request_id, channel__in=channels).update(
-        wanted=9, done=9, delivered_at=outbox.clock()
+        wanted=9, done=9, delivered_at=clock()
     )
 
 
@@ -119,7 +120,7 @@ def test_a_decision_that_the_run_did_not_use_or_never_got_says_why() -> None:
     assert "The workflow did not use the decision." in text
     assert "The graph has changed." in text
     Delivery.objects.filter(request_id=stopped, channel="workflow").update(
-        gave_up_at=outbox.clock(), last_error="Nobody answered."
+        gave_up_at=clock(), last_error="Nobody answered."
     )
     assert "The workflow could not be told of the decision." in seen(stopped).text
 

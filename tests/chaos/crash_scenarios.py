@@ -16,6 +16,7 @@ import approvals.tasks
 from agents import restoring
 from agents.models import Execution
 from approvals import metrics, outbox, services
+from approvals.clock import clock
 from approvals.core.lifecycle import Choice
 from approvals.errors import AlreadyDecided, AlreadyEnded, NotAllowed
 from approvals.metrics import rollup
@@ -155,7 +156,7 @@ def give_up(world: World, life: Life) -> None:
     """A request that Linear could not be told of."""
     ask(world, life)
     rows = Delivery.objects.filter(request_id=request_of(life), channel="linear")
-    rows.update(attempts=3, gave_up_at=outbox.clock(), last_error="Linear was away.")
+    rows.update(attempts=3, gave_up_at=clock(), last_error="Linear was away.")
 
 
 def retry_delivery(world: World, life: Life) -> None:

@@ -20,8 +20,9 @@ def read_postgresql(name: str, url: str) -> dict[str, Any]:
     """What an address of PostgreSQL says, in libpq's words; ImproperlyConfigured if it is torn."""
     with suppress(ProgrammingError):
         parts = conninfo_to_dict(url)
-        # Of a password with an @ or a slash the rest is taken for these.
-        torn = re.search("[^,]@", str(parts.get("host", "")))
+        # Of a password with an @ or a slash the rest is taken for these. A path may hold an @, and
+        # an abstract socket begins with one.
+        torn = re.search("(^|,)@?[^@/,][^,]*@", str(parts.get("host", "")))
         if not torn and re.fullmatch("[0-9,]*", str(parts.get("port", ""))):
             return parts
     raise _torn(name, "postgresql://user:password@host/name")

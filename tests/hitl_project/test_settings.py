@@ -107,6 +107,7 @@ def test_a_password_that_tears_its_address_apart_stops_the_boot_and_is_not_told(
     ("name", "address"),
     [
         ("DATABASE_URL", "postgresql://hitl:s3cr%25%2F%40@one:5432,two:5433/hitl"),
+        ("DATABASE_URL", "postgresql://hitl:s3cret@/hitl?host=%2Fsrv%2Fada%40work%2Fsocket"),
         ("DATABASE_URL", "host=@abstract,/run/postgresql dbname=hitl password='%/@'"),
         ("REDIS_URL", "rediss://:s3cr%25%2F%40@redis.example.com"),
     ],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 
 from agents.metrics import EXECUTIONS
 from agents.models import ENDED, UNSETTLED, Execution, ExecutionStatus, Run, RunStatus
@@ -60,23 +60,18 @@ def start_run(
     asked_by, key = requested_by or actor.name, idempotency_key or ""
     _check(task, facts, {"requested_by": asked_by, "idempotency_key": key})
     body_digest = digest([workflow, task, asked_by, facts]) if key else ""
-    if existing := _existing(actor, key):
-        return _same(existing, body_digest)
-    run = _drafted(workflow, task, facts)
-    run.requested_by, run.opened_by_id = asked_by, actor.user_id
-    run.idempotency_key, run.idempotency_digest = key, body_digest
-    try:
-        with trail.step("start_run", workflow_id=run.pk, via=actor.via), transaction.atomic():
-            run.save(force_insert=True)
-            told = {"workflow": workflow}
-            services.record_run_event(run.pk, EventName.RUN_STARTED, told, actor=actor)
-            trail.tell(log, "Run started", workflow=workflow)
-            transaction.on_commit(hint, robust=True)
-    except IntegrityError:
-        twin = _existing(actor, key)
-        if twin is None:
-            raise
-        return _same(twin, body_digest)
+    with trail.step("start_run", via=actor.via), transaction.atomic():
+        if key and (existing := _existing(actor, key)) is not None:
+            return _same(existing, body_digest)
+        run = _drafted(workflow, task, facts)
+        run.requested_by, run.opened_by_id = asked_by, actor.user_id
+        run.idempotency_key, run.idempotency_digest = key, body_digest
+        trail.know(workflow_id=run.pk)
+        run.save(force_insert=True)
+        told = {"workflow": workflow}
+        services.record_run_event(run.pk, EventName.RUN_STARTED, told, actor=actor)
+        trail.tell(log, "Run started", workflow=workflow)
+        transaction.on_commit(hint, robust=True)
     return run
 
 
@@ -219,8 +214,13 @@ def _check(task: Mapping[str, Any], facts: Mapping[str, Any], asked: Mapping[str
 
 
 def _existing(actor: Actor, key: str) -> Run | None:
-    if not key:
-        return None
+    """The run that the key began before, if any; nobody else uses it until the commit."""
+    # The constraint does not see keys of nobody's, and would fail with the task in the statement.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"starting {actor.user_id} {key}"],
+        )
     return Run.objects.filter(opened_by_id=actor.user_id, idempotency_key=key).first()
 
 

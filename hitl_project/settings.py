@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from psycopg.conninfo import conninfo_to_dict
 
 from approvals.core.queues import HINT_SECONDS, Queue
-from hitl_project import provider
+from hitl_project import credentials, provider
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -24,6 +23,13 @@ def _required(name: str, purpose: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
         raise ImproperlyConfigured(f"Set {name}: {purpose}.")
+    return value
+
+
+def _sent(name: str) -> str:
+    """A secret that is sent in a header, if it is given."""
+    value = os.environ.get(name, "").strip()
+    credentials.check_header(name, value)
     return value
 
 
@@ -48,7 +54,8 @@ def _names_collector(name: str) -> bool:
     url = os.environ.get(name, "").strip()
     if not url or (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname):
         return bool(url)
-    raise ImproperlyConfigured(f"{name} must be an http(s) address, not {url!r}.")
+    # Not quoted, because it may hold a password.
+    raise ImproperlyConfigured(f"{name} must be an http(s) address, such as http://collector:4318.")
 
 
 def _retention_days(text: str) -> int:
@@ -125,8 +132,7 @@ _IN_TIME = {"idle_in_transaction_session_timeout": "60s", "lock_timeout": "90s"}
 _PLANS = {"random_page_cost": "1.1", "max_parallel_workers_per_gather": "0"}
 
 
-def _database(url: str) -> dict[str, object]:
-    parts = conninfo_to_dict(url)
+def _database(parts: dict[str, Any]) -> dict[str, object]:
     # Of a pool's few connections none may be taken away from everybody by a statement without end.
     asked_for = {**_PLANS, **_IN_TIME, **({"statement_timeout": "30s"} if DATABASE_POOL else {})}
     # What the address itself asks for comes last, and so counts.
@@ -158,6 +164,7 @@ DATABASE_URL = _required(
     "DATABASE_URL", "the PostgreSQL database, postgresql://user:password@host/name"
 )
 REDIS_URL = _required("REDIS_URL", "the Redis that carries Celery's messages, redis://host:6379/0")
+credentials.check_redis("REDIS_URL", REDIS_URL)
 
 DEBUG = False
 PUBLIC_URL = os.environ.get("HITL_PUBLIC_URL", "").rstrip("/") or (
@@ -172,7 +179,7 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 # The product's own settings.
 HITL_CONFIG_DIR = Path(os.environ.get("HITL_CONFIG_DIR") or BASE_DIR / "config")
 HITL_DATA_DIR = Path(os.environ.get("HITL_DATA_DIR") or BASE_DIR / "var")
-LINEAR_API_KEY = os.environ.get("LINEAR_API_KEY", "").strip()
+LINEAR_API_KEY = _sent("LINEAR_API_KEY")
 LINEAR_API_URL = os.environ.get("LINEAR_API_URL") or "https://api.linear.app/graphql"
 LINEAR_WEBHOOK_SECRETS = _webhook_secrets(os.environ.get("LINEAR_WEBHOOK_SECRET", ""))
 if LINEAR_API_KEY and not LINEAR_WEBHOOK_SECRETS:
@@ -180,7 +187,7 @@ if LINEAR_API_KEY and not LINEAR_WEBHOOK_SECRETS:
         "Set LINEAR_WEBHOOK_SECRET: LINEAR_API_KEY is set, and without the webhook's signing"
         " secret no answer from Linear could be trusted."
     )
-GITHUB_TOKEN = os.environ.get("GITHUB_TOKEN", "").strip()
+GITHUB_TOKEN = _sent("GITHUB_TOKEN")
 GITHUB_API_URL = (os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/")
 GITHUB_API_VERSION = os.environ.get("GITHUB_API_VERSION") or "2026-03-10"
 # Where a pull request's page may be: people follow that link, so an agent cannot choose its host.
@@ -223,6 +230,9 @@ HITL_SENDS_TRACES = any(
         _names_collector("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
     ]
 )
+if HITL_SENDS_TRACES:
+    for _name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        credentials.check_header_list(_name, os.environ.get(_name, ""))
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -291,7 +301,9 @@ DATABASE_POOL: bool | dict[str, int] = (
 )
 # Migrations run as the owner of the tables, and grant the application's role what it needs.
 DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", "").strip()
-DATABASES = {"default": _database(DATABASE_OWNER_URL or DATABASE_URL)}
+_application = credentials.read_postgresql("DATABASE_URL", DATABASE_URL)
+_owner = credentials.read_postgresql("DATABASE_OWNER_URL", DATABASE_OWNER_URL)
+DATABASES = {"default": _database(_owner or _application)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en-us"

@@ -103,6 +103,12 @@ def _exchange(
         raise ChannelError(
             f"The address of {party} cannot be used: {_cause(error)}.", permanent=True
         ) from error
+    except httpx.LocalProtocolError:
+        # Its text quotes the header that cannot be sent, which may be the credential.
+        raise ReplyLost(
+            f"{party} gave no answer: a header of the call holds what none may, such as a line"
+            " break."
+        ) from None
     except httpx.HTTPError as error:
         raise ReplyLost(f"{party} gave no answer: {_cause(error)}.") from error
 

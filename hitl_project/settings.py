@@ -138,7 +138,7 @@ def _database(parts: dict[str, Any]) -> dict[str, object]:
     # What the address itself asks for comes last, and so counts.
     asked = [*(f"-c {name}={value}" for name, value in asked_for.items()), parts.pop("options", "")]
     return {
-        "ENGINE": "django_prometheus.db.backends.postgresql",
+        "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.pop("dbname", ""),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),

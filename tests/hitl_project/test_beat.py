@@ -25,9 +25,7 @@ def expiries() -> Any:
     before_task_publish.disconnect(note)
 
 
-def test_a_clock_that_is_minutes_off_has_nothing_thrown_away(
-    expiries: dict[str, datetime]
-) -> None:
+def test_a_clock_that_is_minutes_off_has_nothing_thrown_away(expiries: dict[str, datetime]) -> None:
     """The worker judges by its own clock what the sender wrote by another."""
     beat = Scheduler(app=app, lazy=True)
     beat.setup_schedule()

@@ -1,5 +1,6 @@
 """`manage.py worker`: do the work that requests and runs owe."""
 
+import gc
 import os
 import sys
 import time
@@ -42,6 +43,9 @@ class Command(BaseCommand):
         if Queue.RUNS in queues.split(","):
             # Slow to load, so loaded once and shared, before the pool's processes are forked.
             import_module("agents.turns")
+        # What is loaded stays, so the processes need not look through all of it, which would copy it.
+        gc.collect()
+        gc.freeze()
         _keep_heart(queues.split(","))
         # What it says when it is asked to stop would else be the only line of another kind.
         celery_worker.safe_say = write_line

@@ -43,7 +43,7 @@ class Command(BaseCommand):
         if Queue.RUNS in queues.split(","):
             # Slow to load, so loaded once and shared, before the pool's processes are forked.
             import_module("agents.turns")
-        # What is loaded stays, so the processes need not look through all of it, which would copy it.
+        # What is loaded stays: were it looked through for garbage, each process would copy it.
         gc.collect()
         gc.freeze()
         _keep_heart(queues.split(","))

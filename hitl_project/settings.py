@@ -186,7 +186,7 @@ GITHUB_API_VERSION = os.environ.get("GITHUB_API_VERSION") or "2026-03-10"
 # Where a pull request's page may be: people follow that link, so an agent cannot choose its host.
 PULL_REQUEST_HOSTS = {"github.com", urlsplit(GITHUB_API_URL).netloc.removeprefix("api.")}
 GITHUB_REPOSITORIES = _names("HITL_GITHUB_REPOSITORIES")
-# Where Linear, GitHub, operations and a proxy may be, beside the public Internet.
+# Where whatever is called over HTTP may be, and a proxy, beside the public Internet.
 HITL_PRIVATE_NETWORKS = _networks("HITL_PRIVATE_NETWORKS")
 
 # Dotted paths, so that `approvals` knows no channel and `agents` no executor by import. A run waits

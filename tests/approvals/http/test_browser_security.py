@@ -92,6 +92,27 @@ def test_every_kind_of_answer_says_what_browsers_must_not_do(served: httpx.Clien
         assert "Server" not in answer.headers, kind
 
 
+def test_who_asks_for_a_websocket_is_answered_as_without_and_nothing_fails(
+    transactional_db: None, launch_web_server: Callable[..., WebServer]
+) -> None:
+    server = launch_web_server()
+    asked = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    for path, status in (("/healthz", 200), ("/events", 401), ("/nothing/", 404)):
+        answer = server.client.get(path, headers=asked)
+        assert (path, answer.status_code) == (path, status)
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    server.stop()
+    log = server.log.read_text()
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+
+
 def test_plain_http_is_sent_to_https_and_cookies_are_for_it_alone(
     served: httpx.Client, maria: User
 ) -> None:

@@ -141,8 +141,7 @@ class LogIn(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """What the page shows beside the form."""
-        shown = {"provider": settings.HITL_OIDC, "by_password": settings.HITL_PASSWORD_LOGIN}
-        return super().get_context_data(**kwargs) | shown
+        return super().get_context_data(**kwargs) | {"provider": settings.HITL_OIDC}
 
 
 class LogOut(LogoutView):

@@ -606,12 +606,17 @@ def test_passwords_can_be_switched_off_at_every_door(
     browser = Client()
     assert browser.post(PASSWORDS, given)["Location"] == PASSWORDS
     assert browser.post("/admin/login/", given).status_code == 302
-    for name in ("password_reset", "password_change"):
-        assert browser.get(f"/accounts/{name}/").status_code == 404
+    for path in ("accounts/password_reset", "accounts/password_change", "admin/password_change"):
+        assert browser.get(f"/{path}/").status_code == 404
     assert not logged_in(browser)
     assert not logged_in(before)
     sign_on(provider, browser)
     assert logged_in(browser)
+    staff = Client()
+    staff.force_login(User.objects.get(username="root"), BACKEND)
+    assert "/admin/password_change/" not in read(staff.get("/admin/")).links()
+    trust(settings, provider.settings())
+    assert "/admin/password_change/" in read(staff.get("/admin/")).links()
 
 
 def test_a_locked_password_keeps_nobody_from_signing_on(provider: OpenIdProvider) -> None:

@@ -362,6 +362,8 @@ SESSION_COOKIE_AGE = 3600 * _number("HITL_SESSION_HOURS", default=12, least=1, m
 SESSION_IDLE_SECONDS = 60 * _number("HITL_SESSION_IDLE_MINUTES", default=240, least=5, most=1440)
 SESSION_COOKIE_SECURE = _https
 CSRF_COOKIE_SECURE = _https
+# Every form holds the token itself.
+CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = _https
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0

@@ -193,7 +193,7 @@ GITHUB_API_VERSION = os.environ.get("GITHUB_API_VERSION") or "2026-03-10"
 # Where a pull request's page may be: people follow that link, so an agent cannot choose its host.
 PULL_REQUEST_HOSTS = {"github.com", urlsplit(GITHUB_API_URL).netloc.removeprefix("api.")}
 GITHUB_REPOSITORIES = _names("HITL_GITHUB_REPOSITORIES")
-# Where Linear, GitHub, operations and a proxy may be, beside the public Internet.
+# Where whatever is called over HTTP may be, and a proxy, beside the public Internet.
 HITL_PRIVATE_NETWORKS = _networks("HITL_PRIVATE_NETWORKS")
 
 # Dotted paths, so that `approvals` knows no channel and `agents` no executor by import. A run waits
@@ -288,6 +288,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
                 "approvals.preferences.for_templates",
+                "hitl_project.logins.for_templates",
             ],
         },
     },
@@ -361,7 +362,10 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "next"]
+AXES_SENSITIVE_PARAMETERS = [
+    *("username", "ip_address", "csrfmiddlewaretoken", "next"),
+    *("old_password", "new_password1", "new_password2"),
+]
 
 # Served over https, cookies and redirects are strict; a plain http address is for one machine.
 _https = _public.scheme == "https"
@@ -370,6 +374,8 @@ SESSION_COOKIE_AGE = 3600 * _number("HITL_SESSION_HOURS", default=12, least=1, m
 SESSION_IDLE_SECONDS = 60 * _number("HITL_SESSION_IDLE_MINUTES", default=240, least=5, most=1440)
 SESSION_COOKIE_SECURE = _https
 CSRF_COOKIE_SECURE = _https
+# Every form holds the token itself.
+CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = _https
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0

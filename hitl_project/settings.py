@@ -233,6 +233,14 @@ HITL_SENDS_TRACES = any(
 if HITL_SENDS_TRACES:
     for _name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         credentials.check_header_list(_name, os.environ.get(_name, ""))
+# LangGraph's own tracing, which leaves by a way that judges no address and masks no value.
+for _name in ("LANGSMITH", "LANGCHAIN"):
+    for _traces in (f"{_name}_TRACING", f"{_name}_TRACING_V2"):
+        if os.environ.get(_traces, "").strip().lower() == "true":
+            raise ImproperlyConfigured(
+                f"{_traces} would send every task, with its secrets, to LangSmith: unset it."
+                " Traces go to a collector of yours where OTEL_EXPORTER_OTLP_ENDPOINT names one."
+            )
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -69,6 +69,8 @@ def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, co
         ({"HITL_OIDC_CLIENT_ID": "gateway"}, "Set HITL_OIDC_ISSUER and HITL_OIDC_CLIENT_SECRET"),
         ({"HITL_PASSWORD_LOGIN": "0"}, "nobody could log in"),
         ({"HITL_CONFIG_DIR": "/nowhere"}, "risk-assessment-rules.yaml: cannot be read"),
+        ({"LANGSMITH_TRACING": "true"}, "LANGSMITH_TRACING would send every task"),
+        ({"LANGCHAIN_TRACING_V2": "true"}, "LANGCHAIN_TRACING_V2 would send every task"),
     ],
 )
 def test_a_wrong_setting_stops_the_boot_with_a_sentence(

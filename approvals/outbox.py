@@ -100,7 +100,7 @@ def clock() -> datetime:
 
 def open_deliveries(request: ApprovalRequest) -> None:
     """Owe every channel that wants the new request its first delivery."""
-    snapshot = request.snapshot(votes=())
+    snapshot = request.snapshot()
     wanted = [name for name, channel in channels().items() if channel.wants(snapshot)]
     concerned = concerned_channels(EventName.OPENED, wanted)
     Delivery.objects.bulk_create(
@@ -266,12 +266,11 @@ def _converge(row: Delivery, channel: Channel) -> None:
     # what is told about it.
     since = [] if row.channel == WORKFLOW else _since(row)
     request = ApprovalRequest.objects.get(pk=row.request_id)
-    votes = () if row.channel == WORKFLOW else None
     trail.know(workflow_id=request.workflow_id, opened_in=request.traceparent)
     # The lock on its thread keeps others away from a run, however long its action takes.
     holding = _held.set(None if row.channel == WORKFLOW else row)
     try:
-        receipt = channel.converge(request.snapshot(row.memory, votes), since)
+        receipt = channel.converge(request.snapshot(row.memory), since)
     except ChannelBusy:
         settle(row, attempts=0, not_before=clock() + timedelta(seconds=BUSY_SECONDS))
     except ChannelError as error:

@@ -119,7 +119,6 @@ class Snapshot:
     decided_at: datetime | None
     decided_by: str
     reason: str
-    approvals: int
     eligible: int
     pr_number: int | None
     pr_url: str

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from approvals.core.events import LINEAR, ChannelError, Event, EventName, Receipt, Snapshot
 from approvals.core.lifecycle import CASUAL, Status
+from approvals.selectors.request import count_approvals
 from integrations.linear import messages
 from integrations.linear.client import LinearClient, LinearRefused, linear
 from integrations.linear.config import LinearConfig, linear_config
@@ -165,9 +166,10 @@ class _Visit:
         if bounce is None or not self._memory.may_bounce or bounce.move.id in self._memory.bounced:
             return
         last = len(self._memory.bounced) + 1 == MAX_BOUNCES
-        body = messages.bounce_comment(
-            self._request, bounce, heard.get(f"history:{bounce.move.id}"), since, last=last
-        )
+        own = heard.get(f"history:{bounce.move.id}")
+        # Counted now: a visit that failed may have heard the vote.
+        counted = count_approvals(self._request.id)
+        body = messages.bounce_comment(self._request, bounce, own, since, counted, last=last)
         self._comment(issue, f"move:{bounce.move.id}", body)
         self._client.move_issue(issue.id, self._names.state_id(issue.team, bounce.back_to))
         self._memory.bounced.append(bounce.move.id)

@@ -13,6 +13,7 @@ from agents.operation_config import base_url
 from integrations.addresses import RefusedAddress
 from integrations.executors.deadline import open_client_until
 from integrations.executors.output import OUTPUT_BYTES, Credentials
+from integrations.http import NEVER_SENT
 
 PAUSES_SECONDS = (0.25, 1.0, 3.0)
 _CONNECT_SECONDS = 5.0
@@ -92,7 +93,7 @@ def _attempt(
         return _Attempt(f"could not be made ({str(error)[:-1]})", begun=False, refused=True)
     except httpx.InvalidURL as error:
         return _Attempt(f"could not be made ({error})", begun=False, refused=True)
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+    except NEVER_SENT as error:
         return _Attempt(f"could not be made ({error or type(error).__name__})", begun=False)
     except httpx.HTTPError as error:
         return _Attempt(f"got no answer ({error or type(error).__name__})")

@@ -237,11 +237,11 @@ def _count(
             update_fields=list(vote),
         )
         data = {
+            **detail,
             "choice": choice,
             "comment": comment,
             "approvals": outcome.approvals,
             "quorum": policy.quorum,
-            **detail,
         }
         facts.append(Fact(row.pk, EventName.VOTE_CAST, actor, now, data))
         trail.tell(
@@ -296,7 +296,7 @@ def _refuse(
     )
     if first:
         sentence = intake.harmless(refused.sentence)
-        data = {"choice": choice, "code": refused.reason, "sentence": sentence, **detail}
+        data = {**detail, "choice": choice, "code": refused.reason, "sentence": sentence}
         audit.append([Fact(row.pk, EventName.VOTE_REFUSED, actor, now, data)])
         if row.status == Status.PENDING:
             outbox.owe([row.pk], EventName.VOTE_REFUSED)

@@ -172,8 +172,8 @@ def record_event(
 ) -> None:
     """Append what happened to a request after its decision, such as how its action ended."""
     with transaction.atomic(savepoint=False):
-        _lock(request_id)
-        audit.append([Fact(request_id, name, actor, outbox.clock(), data)])
+        _, now = _locked(request_id)
+        audit.append([Fact(request_id, name, actor, now, data)])
 
 
 def record_run_event(
@@ -182,15 +182,6 @@ def record_run_event(
     """Append what happened to a run; the caller holds the lock on the run's row."""
     with transaction.atomic(savepoint=False):
         audit.append([Fact(run_id, name, actor, outbox.clock(), data)])
-
-
-def _lock(request_id: UUID) -> None:
-    """Lock a request whose row is not needed."""
-    rows = ApprovalRequest.objects.select_for_update(no_key=True).filter(pk=request_id)
-    found = rows.values_list("workflow_id", "traceparent").first()
-    if found is None:
-        raise _not_found(request_id)
-    trail.know(workflow_id=found[0], opened_in=found[1])
 
 
 def _locked(request_id: UUID) -> tuple[ApprovalRequest, datetime]:

@@ -176,9 +176,9 @@ def _record(run: Run, position: runtime.Position) -> None:
             return
         if row.graph == BUILT_IN:
             row.steps = shown_steps(position.values, waiting=bool(position.asks))
-            row.save(update_fields=["steps"])
         if not position.finished:
-            Run.objects.filter(pk=row.pk).update(status=RunStatus.WAITING)
+            row.status = RunStatus.WAITING
+            row.save(update_fields=["status", "steps"])
             return
         status, result = outcome_of(row, position.values)
         end(row, status, result)

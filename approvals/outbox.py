@@ -126,9 +126,8 @@ def nudge(request_id: UUID, channel: str) -> None:
 
 
 def _raise(request_ids: Sequence[UUID], names: Sequence[str]) -> None:
-    Delivery.objects.filter(request_id__in=request_ids, channel__in=names).update(
-        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=ClockTimestamp()
-    )
+    rows = Delivery.objects.filter(request_id__in=request_ids, channel__in=names)
+    rows.update(**Owed.raised())
     _hint_on_commit(names)
 
 
@@ -393,8 +392,7 @@ def wake_thread(thread_id: str) -> None:
 def nudge_thread(thread_id: str) -> None:
     """Owe the run of a thread every verdict once more; what it already used is passed over."""
     rows = Delivery.objects.filter(channel=WORKFLOW, request__thread_id=thread_id, wanted__gt=0)
-    for request_id in rows.values_list("request_id", flat=True):
-        nudge(request_id, WORKFLOW)
+    _raise(list(rows.values_list("request_id", flat=True)), [WORKFLOW])
 
 
 def given_up_threads() -> list[str]:

@@ -111,4 +111,9 @@ def _loaded(path: Path) -> LinearConfig:
 
 def linear_config() -> LinearConfig:
     """The configuration of this process, read once."""
-    return _loaded(Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml")
+    return _loaded(linear_config_path())
+
+
+def linear_config_path() -> Path:
+    """The file that the configuration of this process is read from."""
+    return Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml"

@@ -216,7 +216,8 @@ def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any
         if stood["status"] != status:
             tally.count(EXECUTIONS, status)
         trail.tell(
-            *(log, "Execution finished"),
+            log,
+            "Execution finished",
             status=status,
             position=row.position,
             attempt=row.attempts,

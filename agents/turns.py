@@ -42,7 +42,11 @@ def _advance(run: Run) -> None:
             cancel_pending(run, SYSTEM, f"The run was {run.status}.")
         return
     if run.attempts >= outbox.MAX_ATTEMPTS:
-        need_attention(run.pk, "Whoever gave this run its turn died every time.")
+        need_attention(
+            run.pk,
+            "Whoever gave this run its turn died every time: find out from the workers' log what"
+            " ends them, mostly a lack of memory, then settle the run.",
+        )
         outbox.settle(run, done=run.wanted)
         return
     try:

@@ -254,7 +254,11 @@ def deliver_next(channel_name: str) -> bool:
         return False
     with trail.step("deliver", request_id=row.request_id, channel=channel_name):
         if row.attempts >= MAX_ATTEMPTS:
-            _failed(row, ChannelError("Whoever worked on this died every time.", permanent=True))
+            sentence = (
+                "Whoever worked on this died every time: find out from the workers' log what ends"
+                " them, mostly a lack of memory, then retry the delivery."
+            )
+            _failed(row, ChannelError(sentence, permanent=True))
         else:
             _converge(row, channels()[channel_name])
     return True
@@ -342,7 +346,8 @@ def _failed(row: Delivery, error: ChannelError) -> None:
         if not settle(row, **changes):
             return
         trail.tell(
-            *(log, "Delivery failed"),
+            log,
+            "Delivery failed",
             error=harmless(str(error)),
             delivery_id=row.pk,
             attempts=row.attempts + 1,

@@ -236,7 +236,8 @@ def _count(
         }
         facts.append(Fact(row.pk, EventName.VOTE_CAST, actor, now, data))
         trail.tell(
-            *(log, "Vote cast"),
+            log,
+            "Vote cast",
             choice=choice,
             user_id=actor.user_id,
             approvals=outcome.approvals,

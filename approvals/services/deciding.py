@@ -14,7 +14,7 @@ from approvals import audit, outbox, tally, trail
 from approvals.actors import able
 from approvals.audit import SYSTEM, Fact
 from approvals.core import intake, lifecycle
-from approvals.core.events import EventName
+from approvals.core.events import EventName, event_of
 from approvals.core.lifecycle import Accepted, Actor, Choice, Reason, Refused, Status
 from approvals.core.roles import to_cancel
 from approvals.errors import (
@@ -27,14 +27,6 @@ from approvals.errors import (
 from approvals.models import ApprovalRequest, Vote, VoteRefusal
 
 log = logging.getLogger(__name__)
-
-_EVENT = {
-    Status.APPROVED: EventName.APPROVED,
-    Status.REJECTED: EventName.REJECTED,
-    Status.EXPIRED: EventName.EXPIRED,
-    Status.CANCELLED: EventName.CANCELLED,
-    Status.SUPERSEDED: EventName.SUPERSEDED,
-}
 
 # Without the key: what merely refers to the request, such as a webhook, need not wait. The time is
 # read around what locks, which may have waited for long.
@@ -327,7 +319,7 @@ def _resolve(
     for row in rows:
         row.status, row.decided_at, row.decided_by = status, now, actor.name
         row.decision_reason = reason
-    event = _EVENT[status]
+    event = event_of(status)
     ends = [Fact(row.pk, event, actor, now, {"reason": reason}) for row in rows]
     audit.append([*after, *ends])
     for row in rows:

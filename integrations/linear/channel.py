@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from approvals.core.events import LINEAR, ChannelError, Event, EventName, Receipt, Snapshot
+from approvals.core.events import (
+    LINEAR,
+    ChannelError,
+    Event,
+    EventName,
+    Receipt,
+    Snapshot,
+    event_of,
+)
 from approvals.core.lifecycle import CASUAL, Status
 from approvals.selectors.request import count_approvals
 from integrations.linear import messages
@@ -178,7 +186,7 @@ class _Visit:
         """Say once how it ended and move the issue; later only what contradicts it is undone."""
         status = self._request.status
         if not self._memory.commented:
-            ended = [event for event in since if event.name == f"request.{status}"]
+            ended = [event for event in since if event.name is event_of(status)]
             body = messages.outcome_comment(self._request, ended[-1].via if ended else "")
             self._comment(issue, f"outcome:{status}", body)
             self._memory.commented = True

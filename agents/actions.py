@@ -40,7 +40,8 @@ class Executor(Protocol):
         ...
 
 
-# Every field of a frozen action, by its executor, which reads all of these and no other.
+# Every field of a frozen action, by its executor: the operation and its description tell people
+# what it is, and whatever the others say is obeyed.
 _EVERY = {"executor", "operation", "description", "timeout_seconds", "idempotent"}
 FIELDS: dict[str, frozenset[str]] = {
     "command": frozenset({*_EVERY, "argv", "cwd", "pass_env"}),

@@ -22,7 +22,7 @@ from approvals.core.lifecycle import Status
 from approvals.masking import quiet
 from approvals.models import DatabaseIdentity
 from approvals.selectors.health import NOT_ACCEPTED
-from approvals.selectors.request import get_decided
+from approvals.selectors.request import get_snapshot
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
     Raises NeedsAttention where the approval does not hold for it, is too old, or where the action
     may already have happened; StillRunning while another worker is at it.
     """
-    request = get_decided(request_id)
+    request = get_snapshot(request_id)
     if request.status is not Status.APPROVED or request.workflow_id != str(run_id):
         raise NeedsAttention(f"Request {request_id} does not approve an action of this run.")
     if request.action is None:
@@ -217,7 +217,8 @@ def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any
         if stood["status"] != status:
             tally.count(EXECUTIONS, status)
         trail.tell(
-            *(log, "Execution finished"),
+            log,
+            "Execution finished",
             status=status,
             position=row.position,
             attempt=row.attempts,

@@ -57,7 +57,7 @@ def start_run(
         "pr_url": pr_url or "",
         "github_repo": github_repo or str(task.get("github_repo") or ""),
     }
-    asked_by, key = requested_by or actor.name, idempotency_key or ""
+    asked_by, key = (requested_by or "").strip() or actor.name, idempotency_key or ""
     _check(task, facts, {"requested_by": asked_by, "idempotency_key": key})
     body_digest = digest([workflow, task, asked_by, facts]) if key else ""
     with trail.step("start_run", via=actor.via), transaction.atomic():

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
 
 from agents.metrics import RUNS_ENDED
 from agents.models import ENDED, Run, RunStatus
@@ -33,10 +32,10 @@ def locked(run_id: UUID) -> Run:
 
 
 def end(run: Run, status: RunStatus, result: Mapping[str, Any]) -> None:
-    """Give a locked run, which has not ended yet, its last status and its result."""
+    """Give a locked run, which has not ended yet, its last status, its steps and its result."""
     run.status, run.result, run.ended_at = status, dict(result), clock()
     run.attention = ""
-    run.save(update_fields=["status", "result", "ended_at", "attention"])
+    run.save(update_fields=["status", "steps", "result", "ended_at", "attention"])
     tally.count(RUNS_ENDED, status)
     trail.tell(log, "Run ended", status=status)
 
@@ -70,9 +69,11 @@ def need_attention(run_id: UUID, sentence: str) -> None:
 def go_on(run: Run, *, may_continue: bool) -> None:
     """Let a locked run that needed attention go on, and owe it a turn."""
     run.status, run.attention, run.may_continue = RunStatus.RUNNING, "", may_continue
-    run.save(update_fields=["status", "attention", "may_continue"])
     Run.objects.filter(pk=run.pk).update(
-        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=clock()
+        status=run.status,
+        attention=run.attention,
+        may_continue=run.may_continue,
+        **Run.raised(),
     )
     transaction.on_commit(hint, robust=True)
 

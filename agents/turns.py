@@ -43,7 +43,11 @@ def _advance(run: Run) -> None:
             cancel_pending(run, SYSTEM, f"The run was {run.status}.")
         return
     if run.attempts >= outbox.MAX_ATTEMPTS:
-        need_attention(run.pk, "Whoever gave this run its turn died every time.")
+        need_attention(
+            run.pk,
+            "Whoever gave this run its turn died every time: find out from the workers' log what"
+            " ends them, mostly a lack of memory, then settle the run.",
+        )
         outbox.settle(run, done=run.wanted)
         return
     try:
@@ -177,9 +181,9 @@ def _record(run: Run, position: runtime.Position) -> None:
             return
         if row.graph == BUILT_IN:
             row.steps = shown_steps(position.values, waiting=bool(position.asks))
-            row.save(update_fields=["steps"])
         if not position.finished:
-            Run.objects.filter(pk=row.pk).update(status=RunStatus.WAITING)
+            row.status = RunStatus.WAITING
+            row.save(update_fields=["status", "steps"])
             return
         status, result = outcome_of(row, position.values)
         end(row, status, result)

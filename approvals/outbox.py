@@ -94,7 +94,7 @@ def channels() -> Mapping[str, Channel]:
 
 def open_deliveries(request: ApprovalRequest) -> None:
     """Owe every channel that wants the new request its first delivery."""
-    snapshot = request.snapshot(votes=())
+    snapshot = request.snapshot()
     wanted = [name for name, channel in channels().items() if channel.wants(snapshot)]
     concerned = concerned_channels(EventName.OPENED, wanted)
     Delivery.objects.bulk_create(
@@ -120,9 +120,8 @@ def nudge(request_id: UUID, channel: str) -> None:
 
 
 def _raise(request_ids: Sequence[UUID], names: Sequence[str]) -> None:
-    Delivery.objects.filter(request_id__in=request_ids, channel__in=names).update(
-        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=ClockTimestamp()
-    )
+    rows = Delivery.objects.filter(request_id__in=request_ids, channel__in=names)
+    rows.update(**Owed.raised())
     _hint_on_commit(names)
 
 
@@ -249,7 +248,11 @@ def deliver_next(channel_name: str) -> bool:
         return False
     with trail.step("deliver", request_id=row.request_id, channel=channel_name):
         if row.attempts >= MAX_ATTEMPTS:
-            _failed(row, ChannelError("Whoever worked on this died every time.", permanent=True))
+            sentence = (
+                "Whoever worked on this died every time: find out from the workers' log what ends"
+                " them, mostly a lack of memory, then retry the delivery."
+            )
+            _failed(row, ChannelError(sentence, permanent=True))
         else:
             _converge(row, channels()[channel_name])
     return True
@@ -260,12 +263,11 @@ def _converge(row: Delivery, channel: Channel) -> None:
     # what is told about it.
     since = [] if row.channel == WORKFLOW else _since(row)
     request = ApprovalRequest.objects.get(pk=row.request_id)
-    votes = () if row.channel == WORKFLOW else None
     trail.know(workflow_id=request.workflow_id, opened_in=request.traceparent)
     # The lock on its thread keeps others away from a run, however long its action takes.
     holding = _held.set(None if row.channel == WORKFLOW else row)
     try:
-        receipt = channel.converge(request.snapshot(row.memory, votes), since)
+        receipt = channel.converge(request.snapshot(row.memory), since)
     except ChannelBusy:
         settle(row, attempts=0, not_before=clock() + timedelta(seconds=BUSY_SECONDS))
     except ChannelError as error:
@@ -338,7 +340,8 @@ def _failed(row: Delivery, error: ChannelError) -> None:
         if not settle(row, **changes):
             return
         trail.tell(
-            *(log, "Delivery failed"),
+            log,
+            "Delivery failed",
             error=harmless(str(error)),
             delivery_id=row.pk,
             attempts=row.attempts + 1,
@@ -388,8 +391,7 @@ def wake_thread(thread_id: str) -> None:
 def nudge_thread(thread_id: str) -> None:
     """Owe the run of a thread every verdict once more; what it already used is passed over."""
     rows = Delivery.objects.filter(channel=WORKFLOW, request__thread_id=thread_id, wanted__gt=0)
-    for request_id in rows.values_list("request_id", flat=True):
-        nudge(request_id, WORKFLOW)
+    _raise(list(rows.values_list("request_id", flat=True)), [WORKFLOW])
 
 
 def given_up_threads() -> list[str]:

@@ -33,7 +33,7 @@ def deliver(channel: str) -> None:
 @shared_task
 def expire_overdue() -> None:
     """Expire what nobody decided in time."""
-    while services.expire_overdue() >= 500:
+    while services.expire_overdue():
         pass
 
 

@@ -1,6 +1,7 @@
-"""One way to speak HTTP: timeouts, measures, and every failure as a ChannelError with a sentence.
+"""Calls to Linear and GitHub: timed, measured, and every failure a ChannelError with a sentence.
 
-Nothing is repeated here: the outbox does that, and knows when.
+Nothing is repeated here: the outbox does that, and knows when. What an HTTP action calls is
+nobody's channel, and is called by its executor.
 """
 
 import time
@@ -18,6 +19,8 @@ from integrations.metrics import Outcome, note_call
 
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 USER_AGENT = "hitl-gateway"
+# Raised before anything left this machine, so that another attempt repeats nothing.
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 class Unreachable(ChannelError):
@@ -97,7 +100,7 @@ def _exchange(
 ) -> httpx.Response:
     try:
         return client.request(method, url, **options)
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+    except NEVER_SENT as error:
         raise Unreachable(f"{party} could not be reached: {_cause(error)}.") from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise ChannelError(

@@ -22,7 +22,7 @@ from approvals.selectors.request import find_for_linear, get_snapshot, heard_of_
 from integrations.linear.config import linear_config
 from integrations.linear.directory import directory
 from integrations.linear.hearing import first_time
-from integrations.linear.payload import Message, Unreadable, read_message
+from integrations.linear.payload import Message, read_message
 from integrations.linear.words import Word
 
 log = logging.getLogger(__name__)
@@ -69,12 +69,7 @@ def resume(request: HttpRequest) -> JsonResponse:
     if secret is None:
         return JsonResponse({"detail": "The signature is missing or wrong."}, status=401)
     delivery_id = request.headers.get("Linear-Delivery", "")
-    try:
-        message = read_message(body, linear_config())
-    except Unreadable as fault:
-        with trail.step("hear_webhook", channel=LINEAR), transaction.atomic():
-            answer = _counted(_ignore(delivery_id, body, str(fault)), secret)
-        return JsonResponse(answer.to_json())
+    message = read_message(body, linear_config())
     # Asked before the transaction: no lock is held while Linear answers.
     gateway = _Identity.read() if message.word and message.person_id else _Identity()
     with trail.step("hear_webhook", channel=LINEAR), transaction.atomic():
@@ -143,14 +138,6 @@ def _signed_with(body: bytes, signature: str) -> _Secret | None:
         if secret
     }
     return next((name for name in fits if fits[name]), None)
-
-
-def _ignore(delivery_id: str, body: bytes, reason: str) -> Answer:
-    webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
-    if webhook_id is None:
-        return Answer(Hearing.DUPLICATE)
-    services.finish_webhook(webhook_id, outcome=Hearing.IGNORED, reason=reason, request_id=None)
-    return Answer(Hearing.IGNORED, reason=reason)
 
 
 def _record(delivery_id: str, body: bytes, message: Message, gateway: _Identity) -> Answer:
@@ -224,15 +211,11 @@ def _vote(message: Message, word: Word, request_id: UUID) -> Answer:
     except Refusal as refusal:
         _take_back(word, request_id)
         return _answer(Hearing.REFUSED, request_id, str(refusal))
+    reason = ""
     if ballot.status is Status.PENDING:
         _take_back(word, request_id)
-    tally = f"{ballot.approvals} of {ballot.quorum} approvals"
-    return Answer(
-        _OUTCOMES[ballot.status],
-        request_id,
-        ballot.workflow_id,
-        tally if ballot.status is Status.PENDING else "",
-    )
+        reason = f"{ballot.approvals} of {ballot.quorum} approvals"
+    return Answer(_OUTCOMES[ballot.status], request_id, ballot.workflow_id, reason)
 
 
 def _take_back(word: Word, request_id: UUID) -> None:

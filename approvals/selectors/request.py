@@ -12,7 +12,7 @@ from approvals.actors import able
 from approvals.clock import clock
 from approvals.core import intake, lifecycle
 from approvals.core.events import Snapshot
-from approvals.core.lifecycle import Actor, Refused, Status
+from approvals.core.lifecycle import Actor, Choice, Refused, Status
 from approvals.core.roles import to_cancel
 from approvals.errors import RequestNotFound
 from approvals.masking import masked_beside
@@ -34,12 +34,7 @@ def get_request(request_id: UUID) -> ApprovalRequest:
 
 def get_snapshot(request_id: UUID) -> Snapshot:
     """The request as channels see it; RequestNotFound."""
-    return get_request(request_id).snapshot()
-
-
-def get_decided(request_id: UUID) -> Snapshot:
-    """The request as its run sees it, to whom votes are nothing; RequestNotFound."""
-    return _one(ApprovalRequest.objects.all(), request_id).snapshot(votes=())
+    return _one(ApprovalRequest.objects.all(), request_id).snapshot()
 
 
 def _one(rows: QuerySet[ApprovalRequest], request_id: UUID) -> ApprovalRequest:
@@ -130,6 +125,11 @@ def log_of(row: ApprovalRequest) -> Log:
     )
 
 
+def count_approvals(request_id: UUID) -> int:
+    """How many people approve of the request as it is now."""
+    return Vote.objects.filter(request_id=request_id, choice=Choice.APPROVE).count()
+
+
 def refusals(request_id: UUID) -> Sequence[VoteRefusal]:
     """How often each kind of vote was refused."""
     return list(VoteRefusal.objects.filter(request_id=request_id))
@@ -154,8 +154,7 @@ def snapshots_of_thread(thread_id: str) -> list[Snapshot]:
 
     Agents elsewhere may name any thread: what they ask for is no part of it.
     """
-    rows = ApprovalRequest.objects.prefetch_related("votes").filter(thread_id=thread_id)
-    rows = rows.exclude(interrupt_id="")
+    rows = ApprovalRequest.objects.filter(thread_id=thread_id).exclude(interrupt_id="")
     return [row.snapshot() for row in rows.order_by("created_at", "pk")]
 
 
@@ -182,7 +181,6 @@ def current_for_channel(
     rows = (
         Delivery.objects.filter(current, channel=channel, told__gt=0)
         .select_related("request")
-        .prefetch_related("request__votes")
         .order_by("request_id")
     )
     if after is not None:

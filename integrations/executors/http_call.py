@@ -1,4 +1,4 @@
-"""The executor of HTTP calls: one POST, repeated only where that cannot do anything twice."""
+"""The executor of HTTP calls: one call, repeated only where that cannot do anything twice."""
 
 import os
 import time
@@ -13,6 +13,7 @@ from agents.operation_config import base_url
 from integrations.addresses import RefusedAddress
 from integrations.executors.deadline import open_client_until
 from integrations.executors.output import OUTPUT_BYTES, Credentials
+from integrations.http import NEVER_SENT
 
 PAUSES_SECONDS = (0.25, 1.0, 3.0)
 _CONNECT_SECONDS = 5.0
@@ -33,7 +34,7 @@ class _Attempt:
 
 
 def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
-    """POST the action's body with the key in `Idempotency-Key`, within its time limit.
+    """Send the action's body with the key in `Idempotency-Key`, within its time limit.
 
     2xx succeeds; 3xx and 4xx fail. A lost answer or 5xx is repeated for an idempotent action, with
     the same key; otherwise, and when the repetitions are used up, OutcomeUnknown is raised.
@@ -47,7 +48,7 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
     credentials = Credentials(headers[name] for name in action["headers_env"])
     with open_client_until(deadline, headers=headers) as client:
         for pause in (*PAUSES_SECONDS, None):
-            attempt = _post(client, action, deadline, credentials)
+            attempt = _attempt(client, action, deadline, credentials)
             if attempt.status and attempt.status < 500:
                 return _answered(attempt)
             uncertain = uncertain or attempt.begun
@@ -75,7 +76,7 @@ def _headers(action: Mapping[str, Any], idempotency_key: str) -> dict[str, str]:
     return headers
 
 
-def _post(
+def _attempt(
     client: httpx.Client, action: Mapping[str, Any], deadline: float, credentials: Credentials
 ) -> _Attempt:
     left = deadline - time.monotonic()
@@ -83,14 +84,16 @@ def _post(
         return _Attempt("ran out of time", begun=False)
     timeout = httpx.Timeout(None, connect=min(left, _CONNECT_SECONDS))
     try:
-        with client.stream("POST", action["url"], json=action["body"], timeout=timeout) as response:
+        with client.stream(
+            action["method"], action["url"], json=action["body"], timeout=timeout
+        ) as response:
             output = _body(response, credentials)
             return _Attempt(f"was answered {response.status_code}", response.status_code, output)
     except RefusedAddress as error:
         return _Attempt(f"could not be made ({str(error)[:-1]})", begun=False, refused=True)
     except httpx.InvalidURL as error:
         return _Attempt(f"could not be made ({error})", begun=False, refused=True)
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+    except NEVER_SENT as error:
         return _Attempt(f"could not be made ({error or type(error).__name__})", begun=False)
     except httpx.HTTPError as error:
         return _Attempt(f"got no answer ({error or type(error).__name__})")

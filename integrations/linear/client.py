@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -85,10 +85,10 @@ class LinearClient:
             if node["team"] is None or node["team"]["id"] == team_id
         }
 
-    def project(self, name: str) -> str | None:
-        """The UUID of a project, or None where none has this name."""
+    def projects(self, name: str) -> list[str]:
+        """The UUIDs of the projects of this name, two at most."""
         nodes = self._call(documents.PROJECTS, {"name": name})["projects"]["nodes"]
-        return cast("str", nodes[0]["id"]) if nodes else None
+        return [node["id"] for node in nodes]
 
     def issue(self, issue_id: UUID) -> Issue | None:
         """One issue with its discussion, archived or trashed too, or None where there is none."""

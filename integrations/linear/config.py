@@ -106,4 +106,9 @@ def load_linear_config(path: Path) -> LinearConfig:
 
 def linear_config() -> LinearConfig:
     """The configuration of this process."""
-    return load_linear_config(Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml")
+    return load_linear_config(linear_config_path())
+
+
+def linear_config_path() -> Path:
+    """The file that the configuration of this process is read from."""
+    return Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml"

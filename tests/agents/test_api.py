@@ -63,6 +63,15 @@ def test_a_run_is_accepted_followed_and_ends(rosa: Api, worker: Worker) -> None:
     assert ended["result"]["steps"][0]["status"] == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("said", "asked_by"), [(None, "rosa"), ("", "rosa"), (" \t", "rosa"), (" grace ", "grace")]
+)
+def test_a_run_is_asked_for_by_somebody(rosa: Api, said: str | None, asked_by: str) -> None:
+    body = {"workflow": "task", "task": TASK, "requested_by": said}
+    assert rosa.post("/api/workflows", body).status_code == 202
+    assert Run.objects.get().requested_by == asked_by
+
+
 def test_a_run_is_cancelled_with_a_reason(rosa: Api, worker: Worker) -> None:
     run = worker.start("task")
     path = f"/api/workflows/{run.pk}/cancel"

@@ -312,9 +312,8 @@ def test_a_snapshot_tells_channels_everything_as_it_is_now() -> None:
     services.cast_vote(request_id, actor=manager("grace"), choice=Choice.APPROVE)
     services.cast_vote(request_id, actor=manager("linus"), choice=Choice.REJECT, comment="no")
     now = request.get_snapshot(request_id)
-    assert (now.status, now.decided_by, now.reason, now.approvals) == (
-        *(Status.REJECTED, "linus", "no", 1),
-    )
+    assert (now.status, now.decided_by, now.reason) == (Status.REJECTED, "linus", "no")
+    assert request.count_approvals(request_id) == 1
     assert (now.title, now.task, now.action) == ("delete_bucket to production", DELETE, None)
     assert (now.policy.quorum, now.policy.groups) == (2, ("release-managers",))
     assert (now.interrupt_id, now.pr_number, now.github_repo) == ("i-1", 3, "a/b")

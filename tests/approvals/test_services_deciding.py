@@ -71,6 +71,20 @@ def test_an_approval_that_decides_writes_every_row() -> None:
     assert owed(request_id) == {"linear": 3, "github": 2, "workflow": 1, "chat": 1}
 
 
+def test_a_detail_writes_over_nothing_that_the_log_says_itself() -> None:
+    false = {"choice": "?", "comment": "?", "approvals": 9, "quorum": 9, "code": "?"}
+    detail = {**false, "sentence": "?", "linear": "m-1"}
+    request_id = opened(DELETE)
+    approve(request_id, manager("grace"), comment="fine", detail=detail)
+    with pytest.raises(NotAllowed):
+        approve(request_id, person("nora"), detail=detail)
+    cast, refused = AuditEntry.objects.filter(stream=request_id, number__gte=2).order_by("number")
+    said = {"choice": "approve", "comment": "fine", "approvals": 1, "quorum": 2}
+    assert cast.data == detail | said
+    assert (refused.data["choice"], refused.data["code"]) == ("approve", "not_in_group")
+    assert "release-managers" in refused.data["sentence"]
+
+
 def test_a_rejection_writes_every_row() -> None:
     request_id = opened(DELETE, **EVERYWHERE)
     ballot = reject(request_id, manager("grace"), "not today")

@@ -443,6 +443,7 @@ def test_an_operation_at_a_refused_address_fails_at_once_with_the_reason(
     allow(settings)
     monkeypatch.setenv("HITL_OPERATIONS_URL", "http://169.254.169.254/latest")
     action = {
+        "method": "POST",
         "url": "http://169.254.169.254/latest/meta-data",
         "body": {},
         "headers_env": {},

@@ -44,12 +44,15 @@ def carry_out(action: dict[str, Any], key: str = "request-7") -> ActionResult:
 
 @contextmanager
 def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """A server that answers every POST in one odd way; gives its address."""
+    """A server that answers every POST and PUT in one odd way; gives its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             answer(self)
+
+        def do_PUT(self) -> None:
+            self.do_POST()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
             del format, args
@@ -101,6 +104,20 @@ def test_a_lost_reply_of_an_idempotent_call_is_asked_for_again_under_the_same_ke
     assert result.succeeded
     (done,) = sandbox.hook_calls("migrations")
     assert (done["idempotency_key"], done["calls"]) == ("request-7", 3)
+
+
+def test_a_call_is_made_by_the_method_that_was_approved(monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = []
+
+    def note(handler: BaseHTTPRequestHandler) -> None:
+        methods.append(handler.command)
+        handler.send_response(204)
+        handler.end_headers()
+
+    with serving(note) as url:
+        monkeypatch.setenv(BASE, url)
+        assert carry_out(call(f"{url}/migrations", method="PUT")).succeeded
+    assert methods == ["PUT"]
 
 
 @pytest.mark.parametrize(

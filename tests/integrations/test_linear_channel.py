@@ -164,6 +164,20 @@ def test_a_quorum_of_two_is_reached_by_two_moves(linear: LinearWorld) -> None:
     assert linear.issue(request_id)["state"] == "Done"
 
 
+def test_a_move_that_is_taken_back_late_is_told_the_tally_as_it_is_then(
+    linear: LinearWorld,
+) -> None:
+    request_id = linear.opened(TERRAFORM, agent_name="infrastructure", requested_by="rosa")
+    linear.sandbox.move(str(request_id), "Done", "ada", webhook=False)
+    # The visit that hears the vote cannot say so, and the next one hears nothing new.
+    linear.sandbox.fault("linear", "status", "commentCreate", status=502, times=1)
+    linear.again(request_id)
+    assert [fault["taken"] for fault in linear.sandbox.faults()] == [1]
+    assert linear.facts(request_id) == ["request.opened", "vote.cast"]
+    (reply,) = linear.replies(request_id)
+    assert "Ada Approver does not decide this yet: 1 of 2 approvals." in reply
+
+
 def test_a_move_by_somebody_without_the_right_goes_back_with_the_reason(
     linear: LinearWorld,
 ) -> None:

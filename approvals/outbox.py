@@ -26,7 +26,7 @@ from django.db.models import (
 from django.db.models.functions import Greatest, Now
 from django.utils.module_loading import import_string
 
-from approvals import audit, search, tally, trail
+from approvals import audit, search, tally, trail, unexpected
 from approvals.audit import SYSTEM, Fact
 from approvals.clock import clock
 from approvals.core.events import (
@@ -251,8 +251,23 @@ def deliver_next(channel_name: str) -> bool:
         if row.attempts >= MAX_ATTEMPTS:
             _failed(row, ChannelError("Whoever worked on this died every time.", permanent=True))
         else:
-            _converge(row, channels()[channel_name])
+            _attempt(row, channels()[channel_name])
     return True
+
+
+def _attempt(row: Delivery, channel: Channel) -> None:
+    """Converge; whatever that raises, beyond what channels may raise, is a failure of this row."""
+    try:
+        _converge(row, channel)
+    except Exception as error:
+        # Wide on purpose, and nothing is hidden by it. What this row raises it raises at every try,
+        # and only a failure moves `not_before`: were the task left to end, the row would stay the
+        # first to be claimed, and a few of its kind would use up the hints of all others. An outage
+        # is no row's fault, so that does end the task.
+        if unexpected.is_outage(error):
+            raise
+        unexpected.log_traceback(log, row, error, "Delivery %s failed unexpectedly", row.pk)
+        _failed(row, ChannelError(unexpected.sentence(row, error)))
 
 
 def _converge(row: Delivery, channel: Channel) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import django.db
@@ -25,6 +26,7 @@ from tests.approvals.scenes import (
     due,
     entries,
     opened,
+    row,
     vote,
     waits,
     write_policy_of_another_release,
@@ -208,3 +210,38 @@ def test_what_is_nobodys_fault_ends_the_task_and_costs_no_attempt(
     assert (found.attempts, found.last_error) == (0, "")
     assert found.lease_token is not None
     assert entries(request_id) == ["request.opened"]
+
+
+def test_an_identifier_that_linear_gives_again_names_the_request_that_has_it_now(
+    channels: Channels,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    """As after a move to another workspace, where issues are counted from 1 again."""
+    ended, pending, newer, newest = (opened(pr_number=n, github_repo="a/b") for n in range(1, 5))
+    names = {ended: "CHEF-1", pending: "CHEF-2", newer: "CHEF-1", newest: "CHEF-2"}
+    channels["linear"].answer = lambda request, _: Receipt(names[request.id], "https://l/1")
+    Delivery.objects.filter(request_id__in=[newer, newest]).update(wanted=0)
+    tasks.deliver("linear")
+    vote(ended)
+    tasks.deliver("linear")
+    assert row(ended).linear_issue_id == "CHEF-1"
+    for request_id in (newer, newest):
+        outbox.nudge(request_id, "linear")
+        with django_capture_on_commit_callbacks(execute=True):
+            assert outbox.deliver_next("linear")
+    for request_id in (newer, newest):
+        found = delivery(request_id, "linear")
+        assert (found.attempts, found.last_error, found.done) == (0, "", found.wanted)
+        assert row(request_id).linear_issue_id == names[request_id]
+    # Where their links lead now, other requests are shown.
+    for request_id in (ended, pending):
+        assert (row(request_id).linear_issue_id, row(request_id).linear_issue_url) == (None, None)
+    told = [vars(record)["facts"].get("error", "") for record in caplog.records]
+    assert [text.partition(",")[0] for text in filter(None, told)] == [
+        f"CHEF-1 was the issue of the request {ended}",
+        f"CHEF-2 was the issue of the request {pending}",
+    ]
+    # Only for who still waits it matters whether there is an issue at all: it is looked for.
+    assert delivery(ended, "linear").done == delivery(ended, "linear").wanted
+    assert delivery(pending, "linear").done < delivery(pending, "linear").wanted

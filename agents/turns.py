@@ -1,5 +1,6 @@
 """The turns of runs: what a worker does for one, and what follows in the tables."""
 
+import logging
 from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
@@ -12,13 +13,15 @@ from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
 from agents.standing import cancel_pending, end, locked, need_attention
-from approvals import outbox, services, tally, trail
+from approvals import outbox, services, tally, trail, unexpected
 from approvals.clock import clock
-from approvals.core.events import WORKFLOW, ChannelBusy, EventName, Snapshot
+from approvals.core.events import WORKFLOW, ChannelBusy, ChannelError, EventName, Snapshot
 from approvals.core.lifecycle import Actor, Status, Via
 from approvals.errors import AlreadyDecided, Refusal
 from approvals.selectors.request import snapshots_of_thread
 from approvals.services import SYSTEM
+
+log = logging.getLogger(__name__)
 
 # A dead worker lets go of its thread, and its action is taken over when the lease ends. What still
 # stands so long after that is held by a worker that is silent and alive, and keeps all others out.
@@ -31,16 +34,33 @@ def advance_next() -> bool:
     if run is None:
         return False
     with trail.step("take_turn", workflow_id=run.pk, channel=WORKFLOW):
-        _advance(run)
+        try:
+            _advance(run)
+        except Exception as error:
+            # Wide on purpose, as for deliveries: what this run raises it raises at every turn, and
+            # were the task left to end, the run would stay the first to be claimed.
+            if unexpected.is_outage(error):
+                raise
+            unexpected.log_traceback(log, run, error, "The turn of run %s failed", run.pk)
+            _put_off(run, ChannelError(unexpected.sentence(run, error)))
     return True
+
+
+def _put_off(run: Run, error: ChannelError) -> None:
+    """Let the run have another turn later, which may find what it needs, up to the bound."""
+    if run.attempts + 1 < outbox.MAX_ATTEMPTS:
+        outbox.settle(run, **outbox.backed_off(run, error, clock()))
+        return
+    need_attention(run.pk, str(error))
+    outbox.settle(run, done=run.wanted)
 
 
 def _advance(run: Run) -> None:
     if run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
-        outbox.settle(run, done=run.wanted)
         if run.status in ENDED:
             # A worker that died while it opened requests may have left some behind.
             cancel_pending(run, SYSTEM, f"The run was {run.status}.")
+        outbox.settle(run, done=run.wanted, attempts=0, last_error="")
         return
     if run.attempts >= outbox.MAX_ATTEMPTS:
         need_attention(

@@ -26,7 +26,7 @@ from django.db.models import (
 from django.db.models.functions import Greatest, Now
 from django.utils.module_loading import import_string
 
-from approvals import audit, search, tally, trail
+from approvals import audit, search, tally, trail, unexpected
 from approvals.audit import SYSTEM, Fact
 from approvals.clock import clock
 from approvals.core.events import (
@@ -254,8 +254,23 @@ def deliver_next(channel_name: str) -> bool:
             )
             _failed(row, ChannelError(sentence, permanent=True))
         else:
-            _converge(row, channels()[channel_name])
+            _attempt(row, channels()[channel_name])
     return True
+
+
+def _attempt(row: Delivery, channel: Channel) -> None:
+    """Converge; whatever that raises, beyond what channels may raise, is a failure of this row."""
+    try:
+        _converge(row, channel)
+    except Exception as error:
+        # Wide on purpose, and nothing is hidden by it. What this row raises it raises at every try,
+        # and only a failure moves `not_before`: were the task left to end, the row would stay the
+        # first to be claimed, and a few of its kind would use up the hints of all others. An outage
+        # is no row's fault, so that does end the task.
+        if unexpected.is_outage(error):
+            raise
+        unexpected.log_traceback(log, row, error, "Delivery %s failed unexpectedly", row.pk)
+        _failed(row, ChannelError(unexpected.sentence(row, error)))
 
 
 def _converge(row: Delivery, channel: Channel) -> None:
@@ -292,8 +307,16 @@ def _since(row: Delivery) -> list[Event]:
 
 
 def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
+    # The column is unique: empty would be one issue for all.
+    issue = receipt.reference if row.channel == LINEAR else ""
     with transaction.atomic():
-        request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
+        # With whichever other request has the identifier; in one order, so that no two workers
+        # that lock both wait for each other.
+        rows = ApprovalRequest.objects.select_for_update(no_key=True).order_by("pk")
+        locked = {
+            each.pk: each for each in rows.filter(Q(pk=row.request_id) | Q(linear_issue_id=issue))
+        }
+        request = locked.pop(row.request_id)
         now = clock()
         # What a run's delivery remembers is what `note_resumed` wrote meanwhile.
         memory = {} if row.channel == WORKFLOW else {"memory": dict(receipt.memory)}
@@ -311,10 +334,10 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
         )
         if not settled:
             return
-        # The column is unique: empty would be one issue for all.
-        issue = receipt.reference if row.channel == LINEAR else ""
         linked = bool(issue) and request.linear_issue_id != issue
         if linked:
+            for former in locked.values():
+                _unlink(former)
             request.linear_issue_id = issue
             request.linear_issue_url = receipt.url
             request.save(update_fields=["linear_issue_id", "linear_issue_url"])
@@ -325,6 +348,26 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
         if linked:
             # The comment on the pull request shows the link to the issue.
             nudge(request.pk, GITHUB)
+
+
+def _unlink(former: ApprovalRequest) -> None:
+    """Let a request have no issue any more: Linear has given its identifier to another's.
+
+    Another workspace, or an emptied one, counts from 1 anew, and so does a team that takes over
+    another's key. Whoever names an issue, or follows a link, must get the one that they see.
+    """
+    issue = former.linear_issue_id
+    former.linear_issue_id = former.linear_issue_url = None
+    former.save(update_fields=["linear_issue_id", "linear_issue_url"])
+    trail.tell(
+        *(log, "Linear has given an identifier again"),
+        error=f"{issue} was the issue of the request {former.pk}, and is now another's. Does"
+        " LINEAR_API_KEY belong to another workspace than before, or was it emptied?",
+        former_request_id=str(former.pk),
+    )
+    if former.status == Status.PENDING:
+        # Is there still an issue on which people can decide it? Its delivery will tell.
+        nudge(former.pk, LINEAR)
 
 
 def _failed(row: Delivery, error: ChannelError) -> None:

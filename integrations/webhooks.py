@@ -158,7 +158,22 @@ def _record(delivery_id: str, body: bytes, message: Message, gateway: _Identity)
 
 
 def _find(references: tuple[str, ...]) -> UUID | None:
-    return next(filter(None, map(find_for_linear, references)), None)
+    """The request of the issue that a message is about.
+
+    An issue's UUID, which Linear always tells, is its request's own id. With one that is nobody's
+    the identifier is not asked: another workspace, or an emptied one, gives it again, to an issue
+    on which nobody was asked for this approval.
+    """
+    ids = [reference for reference in references if _is_uuid(reference)]
+    return next(filter(None, map(find_for_linear, ids or references)), None)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _apply(message: Message, request_id: UUID | None, gateway: _Identity) -> Answer:

@@ -1,8 +1,9 @@
 """One request, with everything people and channels want to know of it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db.models import Prefetch, Q, QuerySet, Window
@@ -172,10 +173,11 @@ def heard_of_later(request_id: UUID, moment: datetime) -> bool:
 
 def current_for_channel(
     channel: str, limit: int, after: UUID | None, *, ended_within: timedelta
-) -> list[Snapshot]:
+) -> dict[UUID, Callable[[], Snapshot]]:
     """Requests that wait or just ended, and that a channel was told of, with its memory.
 
-    They come by id, after the given one.
+    They come by id, after the given one. Each is read when it is called, without another query, so
+    that one that this release cannot read takes no other with it.
     """
     current = Q(request__status=Status.PENDING) | Q(request__decided_at__gt=clock() - ended_within)
     rows = (
@@ -185,7 +187,7 @@ def current_for_channel(
     )
     if after is not None:
         rows = rows.filter(request_id__gt=after)
-    return [row.request.snapshot(row.memory) for row in rows[:limit]]
+    return {row.request_id: partial(row.request.snapshot, row.memory) for row in rows[:limit]}
 
 
 @dataclass(frozen=True)

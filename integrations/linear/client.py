@@ -1,8 +1,8 @@
 """Typed calls to Linear's GraphQL API; every failure is a ChannelError with a sentence."""
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -95,11 +95,13 @@ class LinearClient:
         nodes = self._call(documents.ISSUE, {"id": str(issue_id)})["issues"]["nodes"]
         return self._issue(nodes[0]) if nodes else None
 
-    def issues(self, ids: Sequence[UUID]) -> Mapping[UUID, Issue]:
-        """Those of at most 50 issues that exist, archived and trashed ones too; no discussion."""
+    def issues(self, ids: Sequence[UUID]) -> Mapping[UUID, Callable[[], Issue]]:
+        """Those of at most 50 issues that exist, archived and trashed ones too; no discussion.
+
+        Each is read when it is called, so that one of an odd shape takes no other with it.
+        """
         data = self._call(documents.ISSUES, {"ids": [str(issue_id) for issue_id in ids]})
-        found = (self._issue(node) for node in data["issues"]["nodes"])
-        return {issue.id: issue for issue in found}
+        return {UUID(node["id"]): partial(self._issue, node) for node in data["issues"]["nodes"]}
 
     def create_issue(self, fields: Mapping[str, Any]) -> Issue:
         """Create an issue under the UUID v4 in `fields`; LinearRefused.already_there if taken."""

@@ -87,6 +87,26 @@ def pass_deadline(*request_ids: UUID) -> None:
     )
 
 
+def write_policy_of_another_release(*request_ids: UUID) -> None:
+    """Let the policies have been frozen by a release that knows a word more than this one."""
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET policy = policy || '{\"of_tomorrow\": 1}' WHERE id = ANY(%s)",
+        [list(request_ids)],
+    )
+
+
+def write_policy_of_this_release(*request_ids: UUID) -> None:
+    """Take the unknown word out of the policies again."""
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET policy = policy - 'of_tomorrow' WHERE id = ANY(%s)",
+        [list(request_ids)],
+    )
+
+
 def at_once(*works: Callable[[], Any]) -> list[Any]:
     """Do all of it at the same time, each on a connection of its own.
 

@@ -80,9 +80,12 @@ LISTS: dict[str, Callable[[], object]] = {
     "decided": lambda: queue.list_decided({}, clock()),
     "seen": queue.recently_seen,
     "statuses of a workflow": lambda: request.statuses_of_workflow("w-1"),
-    "current for a channel": lambda: request.current_for_channel(
-        "linear", 100, None, ended_within=timedelta(minutes=1)
-    ),
+    "current for a channel": lambda: [
+        read()
+        for read in request.current_for_channel(
+            "linear", 100, None, ended_within=timedelta(minutes=1)
+        ).values()
+    ],
     "one": lambda: request.get_request(ApprovalRequest.objects.values_list("pk", flat=True)[0]),
 }
 
@@ -288,7 +291,9 @@ def test_a_reference_that_names_nothing_finds_nothing(reference: str) -> None:
 def test_what_a_channel_was_told_of_and_is_not_long_over_comes_page_by_page() -> None:
     def page(after: UUID | None, channel: str = "linear", minutes: int = 1) -> list[Snapshot]:
         within = timedelta(minutes=minutes)
-        return request.current_for_channel(channel, 2, after, ended_within=within)
+        found = request.current_for_channel(channel, 2, after, ended_within=within)
+        assert [read().id for read in found.values()] == list(found)
+        return [read() for read in found.values()]
 
     made = {opened(thread_id=f"t-{number}") for number in range(5)}
     untold, over = opened(), opened()

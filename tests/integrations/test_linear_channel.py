@@ -312,6 +312,26 @@ def test_an_issue_in_the_trash_is_no_approval(linear: LinearWorld) -> None:
     assert linear.issue(request_id)["identifier"] in delivery.last_error
 
 
+def test_a_workspace_that_counts_from_1_again_serves_new_requests_and_misses_old_ones(
+    linear: LinearWorld,
+) -> None:
+    before = linear.opened()
+    linear.sandbox.reset()
+    after = linear.opened()
+    identifier = linear.issue(after)["identifier"]
+    assert linear.row(after).linear_issue_id == identifier == linear.delivery(before).reference
+    assert linear.row(before).linear_issue_id is None
+    linear.sandbox.move(identifier, "Done", "ada", webhook=False)
+    linear.again(after)
+    assert [linear.row(request_id).status for request_id in (before, after)] == [
+        "pending",
+        "approved",
+    ]
+    lost = linear.delivery(before)
+    assert lost.gave_up_at is not None
+    assert "no longer exists" in lost.last_error
+
+
 def test_a_comment_that_no_webhook_told_of_is_heard_but_an_edited_one_is_not(
     linear: LinearWorld,
 ) -> None:

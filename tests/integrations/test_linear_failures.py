@@ -71,7 +71,8 @@ def test_a_rate_limit_waits_until_it_is_lifted(linear: LinearWorld) -> None:
     error = failure()
     assert not error.permanent
     assert error.retry_after is not None
-    assert 30 < error.retry_after <= 41
+    # Its Date is in whole seconds, and a server renews it each second, or later where it is busy.
+    assert 30 < error.retry_after <= 45
 
 
 def test_a_rate_limit_pauses_the_whole_channel(linear: LinearWorld) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from agents.actions import OutcomeUnknown, load_executor, misfit
+from agents.actions import NotBegun, OutcomeUnknown, load_executor, misfit
 from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
@@ -61,7 +61,7 @@ def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
     """Run the frozen action of an approved request, once.
 
     Raises NeedsAttention where the approval does not hold for it, is too old, or where the action
-    may already have happened; StillRunning while another worker is at it.
+    could not be begun or may already have happened; StillRunning while another worker is at it.
     """
     request = get_decided(request_id)
     if request.status is not Status.APPROVED or request.workflow_id != str(run_id):
@@ -94,8 +94,10 @@ def _run(begin: _Begin) -> Ended:
     execute = load_executor(str(begin.action["executor"]))
     try:
         result = execute(begin.action, idempotency_key=begin.key)
-    except OutcomeUnknown as error:
-        _finish(begin, claimed, ExecutionStatus.UNKNOWN, summary=str(error))
+    except (NotBegun, OutcomeUnknown) as error:
+        held = isinstance(error, NotBegun)
+        open_status = ExecutionStatus.HELD if held else ExecutionStatus.UNKNOWN
+        _finish(begin, claimed, open_status, summary=str(error))
         raise NeedsAttention(str(error)) from error
     status = ExecutionStatus.SUCCEEDED if result.succeeded else ExecutionStatus.FAILED
     _finish(
@@ -149,7 +151,8 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
         row.lease_until = now + timedelta(
             seconds=int(begin.action["timeout_seconds"]) + GRACE_SECONDS
         )
-        row.retry_granted_at, row.started_at, row.summary = None, now, ""
+        row.started_at, row.finished_at, row.summary = now, None, ""
+        row.retry_granted_at = None
         row.save()
         _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
         trail.tell(log, "Execution started", position=row.position, attempt=row.attempts)

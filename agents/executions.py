@@ -1,13 +1,14 @@
 """Begin an action at most once for what it may be begun for, and record how it ended."""
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from agents.actions import NotBegun, OutcomeUnknown, load_executor, misfit
 from agents.metrics import EXECUTIONS
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 # The executor itself ends at its timeout, a command at most 13 s later; what is silent for this
 # much longer has crashed.
 GRACE_SECONDS = 20
+# Between two attempts to record an end while the database is away.
+_AGAIN_SECONDS = 1.0
 
 
 class NeedsAttention(Exception):
@@ -148,15 +151,17 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
         row.status = ExecutionStatus.STARTED
         row.attempts += 1
         row.claim_token = uuid4()
-        row.lease_until = now + timedelta(
-            seconds=int(begin.action["timeout_seconds"]) + GRACE_SECONDS
-        )
+        row.lease_until = now + timedelta(seconds=_lease_seconds(begin))
         row.started_at, row.finished_at, row.summary = now, None, ""
         row.retry_granted_at = None
         row.save()
         _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
         trail.tell(log, "Execution started", position=row.position, attempt=row.attempts)
     return row
+
+
+def _lease_seconds(begin: _Begin) -> int:
+    return int(begin.action["timeout_seconds"]) + GRACE_SECONDS
 
 
 def _standing(row: Execution, now: datetime) -> Ended | NeedsAttention | None:
@@ -195,6 +200,27 @@ def too_late(request: Snapshot | None, now: datetime) -> str:
 
 
 def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any) -> None:
+    """Record how an action ended, also where the database is away for less than a lease.
+
+    Nobody else knows. With its session the thread's lock may have gone to another worker, but that
+    one leaves the action alone until the lease is over, and the claim's token guards the record.
+    """
+    gives_up_at = time.monotonic() + _lease_seconds(begin)
+    while True:
+        try:
+            _record_end(begin, row, status, **facts)
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() > gives_up_at:
+                raise
+            log.warning("%s %s, which cannot be recorded yet: %s", begin.key, status, error)
+            # Otherwise every attempt would meet the same broken connection.
+            connection.close()
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return
+
+
+def _record_end(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any) -> None:
     with transaction.atomic():
         run = Run.objects.select_for_update().get(pk=begin.run_id)
         held = Execution.objects.filter(pk=row.pk, claim_token=row.claim_token)

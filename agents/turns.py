@@ -35,11 +35,8 @@ def advance_next() -> bool:
 
 
 def _advance(run: Run) -> None:
-    if run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
+    if run.status == RunStatus.NEEDS_ATTENTION:
         outbox.settle(run, done=run.wanted)
-        if run.status in ENDED:
-            # A worker that died while it opened requests may have left some behind.
-            cancel_pending(run, SYSTEM, f"The run was {run.status}.")
         return
     if run.attempts >= outbox.MAX_ATTEMPTS:
         need_attention(run.pk, "Whoever gave this run its turn died every time.")

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 # The executor itself ends at its timeout, a command at most 13 s later; what is silent for this
 # much longer has crashed.
 GRACE_SECONDS = 20
+_STOOD_STILL = (
+    "The action was not begun: right before it, its worker stood still or lost the database."
+)
 # Between two attempts to record an end while the database is away.
 _AGAIN_SECONDS = 1.0
 
@@ -96,6 +99,7 @@ def _run(begin: _Begin) -> Ended:
         raise claimed
     execute = load_executor(str(begin.action["executor"]))
     try:
+        _must_still_hold(begin, claimed)
         result = execute(begin.action, idempotency_key=begin.key)
     except (NotBegun, OutcomeUnknown) as error:
         held = isinstance(error, NotBegun)
@@ -158,6 +162,26 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
         _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
         trail.tell(log, "Execution started", position=row.position, attempt=row.attempts)
     return row
+
+
+def _must_still_hold(begin: _Begin, row: Execution) -> None:
+    """NotBegun unless the claim stands in the database, for as long as the action may take.
+
+    Who stood still since then may have lost the thread and the action to another worker. Asked as
+    plain SQL, in a quarter of the time: whoever waits for the action waits for this.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM agents_execution WHERE id = %s AND claim_token = %s"
+                " AND lease_until >= clock_timestamp() + make_interval(secs => %s))",
+                [row.pk, row.claim_token, int(begin.action["timeout_seconds"])],
+            )
+            (holds,) = cursor.fetchone()
+    except (OperationalError, InterfaceError) as error:
+        raise NotBegun(_STOOD_STILL) from error
+    if not holds:
+        raise NotBegun(_STOOD_STILL)
 
 
 def _lease_seconds(begin: _Begin) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Timer
 from typing import Any
 
@@ -131,8 +132,8 @@ def test_a_database_that_stays_away_is_not_waited_for_longer_than_a_lease_lasts(
     run = worker.start("task")
     (request,) = worker.pending(run)
     assert request.action is not None
-    monkeypatch.setattr(executions, "GRACE_SECONDS", 1 - int(request.action["timeout_seconds"]))
-
+    seconds = int(request.action["timeout_seconds"])
+    meanwhile(partial(monkeypatch.setattr, executions, "GRACE_SECONDS", 1 - seconds))
     meanwhile(go_away)
     worker.vote(request)
     lose_sight(worker)

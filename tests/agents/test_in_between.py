@@ -9,7 +9,7 @@ from django.db import connection
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
-from agents import runtime, services, standing, turns
+from agents import runtime, services, turns
 from agents.models import Run
 from approvals import outbox
 from approvals.actors import user_actor
@@ -160,7 +160,7 @@ def test_what_a_dead_worker_asked_for_an_ended_run_is_taken_back_at_its_next_tur
         raise WorkerDied
 
     # Whoever dies before that is done leaves it to somebody else.
-    monkeypatch.setattr(standing.services, "withdraw_request", dies)
+    monkeypatch.setattr("approvals.services.withdraw_request", dies)
     with pytest.raises(WorkerDied):
         worker.turn()
     monkeypatch.undo()

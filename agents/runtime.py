@@ -21,7 +21,7 @@ from agents import checkpoints, executions, fit, payloads
 from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, GraphSpec, graph_spec, kept_spec
-from agents.standing import need_attention
+from agents.standing import cancel_pending, need_attention
 from approvals import outbox, services, trail, unexpected
 from approvals.clock import clock
 from approvals.core.events import ChannelBusy, EventName, Snapshot
@@ -97,6 +97,9 @@ def _thread(thread_id: str) -> Iterator["_Thread"]:
     with checkpoints.locked(thread_id) as saver:
         # Read under the lock: whoever held it before may have ended the run, or died in its graph.
         run = Run.objects.filter(thread_id=thread_id).first()
+        if run is not None and run.status in ENDED:
+            # A worker that died while it opened requests may have left some behind.
+            cancel_pending(run, services.SYSTEM, f"The run was {run.status}.")
         # What needs attention goes on by `settle_run` alone, which owes every verdict again.
         if run is None or run.status in {*ENDED, RunStatus.NEEDS_ATTENTION}:
             raise _Overtaken

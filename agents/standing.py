@@ -54,6 +54,8 @@ def need_attention(run_id: UUID, sentence: str) -> None:
     with trail.step("stop_run", workflow_id=run_id, channel=WORKFLOW), transaction.atomic():
         run = locked(run_id)
         if run.status in ENDED:
+            # What stopped may have asked people something before it learned of the end.
+            cancel_pending(run, services.SYSTEM, f"The run was {run.status}.")
             return
         run.status, run.attention = (
             RunStatus.NEEDS_ATTENTION,

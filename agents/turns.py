@@ -56,10 +56,7 @@ def _put_off(run: Run, error: ChannelError) -> None:
 
 
 def _advance(run: Run) -> None:
-    if run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
-        if run.status in ENDED:
-            # A worker that died while it opened requests may have left some behind.
-            cancel_pending(run, SYSTEM, f"The run was {run.status}.")
+    if run.status == RunStatus.NEEDS_ATTENTION:
         outbox.settle(run, done=run.wanted, attempts=0, last_error="")
         return
     if run.attempts >= outbox.MAX_ATTEMPTS:

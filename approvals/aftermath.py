@@ -75,6 +75,7 @@ def _execution(row: "ApprovalRequest", log: Log, now: datetime) -> Sequence[Step
     how = {
         "succeeded": Step(Mark.DONE, "The operation succeeded.", ended.at, summary),
         "failed": Step(Mark.TROUBLE, "The operation failed.", ended.at, summary),
+        "held": Step(Mark.TROUBLE, "The operation was not begun.", ended.at, summary),
     }
     unclear = Step(Mark.TROUBLE, "Whether the operation happened is not known.", ended.at, summary)
     return [how.get(str(ended.data.get("status")), unclear)]

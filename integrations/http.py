@@ -74,10 +74,10 @@ def send(
     """One request, answered with any status, and measured; not to be made in a transaction.
 
     `party` names the other side in errors, `operation` what is asked of it in metrics, and `judge`
-    says how to count an answer. Raises Unreachable where nothing was sent and ReplyLost where the
-    outcome is unknown; both are transient ChannelErrors. An address that cannot be used at all, or
-    is not permitted (RefusedAddress), is a permanent ChannelError. Raises LeaseLost, and sends
-    nothing, where another worker has taken over the delivery that this is for.
+    says how to count an answer. Raises Unreachable where nothing was sent, which is permanent where
+    the address cannot be used at all, RefusedAddress where it is not permitted, and ReplyLost where
+    the outcome is unknown: all of them ChannelErrors. Raises LeaseLost, and sends nothing, where
+    another worker has taken over the delivery that this is for.
     """
     outbox.keep_lease()
     started = time.perf_counter()
@@ -103,7 +103,7 @@ def _exchange(
     except NEVER_SENT as error:
         raise Unreachable(f"{party} could not be reached: {_cause(error)}.") from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise ChannelError(
+        raise Unreachable(
             f"The address of {party} cannot be used: {_cause(error)}.", permanent=True
         ) from error
     except httpx.LocalProtocolError:

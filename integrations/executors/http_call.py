@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from agents.actions import ActionResult, OutcomeUnknown
+from agents.actions import ActionResult, NotBegun, OutcomeUnknown
 from agents.operation_config import base_url
 from integrations.addresses import RefusedAddress
 from integrations.executors.deadline import open_client_until
@@ -38,12 +38,10 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
 
     2xx succeeds; 3xx and 4xx fail. A lost answer or 5xx is repeated for an idempotent action, with
     the same key; otherwise, and when the repetitions are used up, OutcomeUnknown is raised.
+    NotBegun where no attempt left this machine.
     """
     deadline = time.monotonic() + float(action["timeout_seconds"])
-    try:
-        headers = _headers(action, idempotency_key)
-    except ValueError as error:
-        return ActionResult(False, f"was not called: {error}")
+    headers = _headers(action, idempotency_key)
     uncertain = False
     credentials = Credentials(headers[name] for name in action["headers_env"])
     with open_client_until(deadline, headers=headers) as client:
@@ -59,19 +57,25 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
             time.sleep(pause)
     if uncertain:
         raise OutcomeUnknown(f"The call may or may not have taken effect: it {attempt.sentence}.")
-    return ActionResult(False, f"was not begun: the call {attempt.sentence}")
+    raise NotBegun(f"The call was not begun: it {attempt.sentence}.")
 
 
 def _headers(action: Mapping[str, Any], idempotency_key: str) -> dict[str, str]:
-    """The headers, once the address is known to be the configured one; ValueError otherwise."""
+    """The headers, once the address is known to be the configured one; NotBegun otherwise."""
     variable = action["base_url_env"]
     if not action["url"].startswith(base_url(variable, os.environ) + "/"):
-        raise ValueError(f"The approved address is not below the one that {variable} holds now.")
+        raise NotBegun(
+            "The call was not begun: the approved address is not below the one that"
+            f" {variable} holds now."
+        )
     headers = {"Idempotency-Key": idempotency_key}
     for name, source in action["headers_env"].items():
         value = os.environ.get(source, "").strip()
         if not value or not value.isascii() or not value.isprintable():
-            raise ValueError(f"Set {source} to the {name} header's value, in plain characters.")
+            raise NotBegun(
+                f"The call was not begun: set {source} to the {name} header's value, in plain"
+                " characters."
+            )
         headers[name] = value
     return headers
 

@@ -111,6 +111,22 @@ def test_a_failed_operation_is_not_told_as_carried_out() -> None:
     assert "tried to carry the operation out, and it failed" in text
 
 
+def test_an_operation_that_could_not_be_begun_is_told_as_just_that() -> None:
+    run_id = uuid4()
+    request_id = asked_by_run(run_id)
+    vote(request_id)
+    services.record_event(request_id, EventName.EXECUTION_STARTED, {"attempt": 1})
+    reason = "The call was not begun: nobody listens."
+    ended = {"attempt": 1, "status": "held", "summary": reason}
+    services.record_event(request_id, EventName.EXECUTION_FINISHED, ended)
+    services.record_run_event(run_id, EventName.RUN_NEEDS_ATTENTION, {"reason": reason})
+    text = seen(request_id).text
+    assert "The operation was not begun." in text
+    assert "could not begin the operation" in text
+    assert "a person must look" in text
+    assert "carried the operation out" not in text
+
+
 def test_a_decision_that_the_run_did_not_use_or_never_got_says_why() -> None:
     refused, stopped = asked_by_run(uuid4()), asked_by_run(uuid4())
     for request_id in (refused, stopped):

@@ -17,7 +17,7 @@ import requests
 from pytest_django import Settings
 from urllib3 import ProxyManager
 
-from agents.actions import load_executor
+from agents.actions import NotBegun, load_executor
 from approvals import outbox
 from approvals.models import AuditEntry
 from integrations.addresses import RefusedAddress, guarded, is_permitted
@@ -431,13 +431,13 @@ def test_github_is_not_called_at_a_refused_address(settings: Settings) -> None:
         "idempotency_key_input": None,
         "timeout_seconds": 5,
     }
-    result = load_executor("github_workflow")(action, idempotency_key="request-7")
-    assert not result.succeeded
-    assert result.summary.startswith("was not dispatched: 169.254.169.254 is no public address")
+    reason = "^The workflow was not dispatched: 169.254.169.254 is no public address"
+    with pytest.raises(NotBegun, match=reason):
+        load_executor("github_workflow")(action, idempotency_key="request-7")
 
 
 @pytest.mark.parametrize("idempotent", [False, True])
-def test_an_operation_at_a_refused_address_fails_at_once_with_the_reason(
+def test_an_operation_at_a_refused_address_is_not_begun_and_says_why(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, idempotent: bool
 ) -> None:
     allow(settings)
@@ -452,10 +452,8 @@ def test_an_operation_at_a_refused_address_fails_at_once_with_the_reason(
         "idempotent": idempotent,
     }
     started = time.monotonic()
-    result = load_executor("http")(action, idempotency_key="request-7")
+    reason = r"^The call was not begun: it could not be made \(169\.254\.169\.254 is"
+    with pytest.raises(NotBegun, match=reason) as stopped:
+        load_executor("http")(action, idempotency_key="request-7")
     assert time.monotonic() - started < 1
-    assert not result.succeeded
-    assert result.summary.startswith(
-        "was not begun: the call could not be made (169.254.169.254 is"
-    )
-    assert "HITL_PRIVATE_NETWORKS" in result.summary
+    assert "HITL_PRIVATE_NETWORKS" in str(stopped.value)

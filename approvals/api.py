@@ -1,10 +1,11 @@
 """`/api/approvals`: open requests, follow them and decide them, by bearer token."""
 
 import re
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync
 from django.db.models import prefetch_related_objects
 from ninja import Query, Router, Schema, Status
 from pydantic import AfterValidator, ConfigDict, Field, StrictInt, StrictStr, StringConstraints
@@ -29,6 +30,8 @@ _REFERENCE = re.compile(r"[A-Za-z0-9-]{1,60}")
 _PROBLEMS = frozenset({401, 403, 404, 409, 422})
 
 router = Router(tags=["approvals"])
+# Whoever waits keeps their thread, and gives the database's connection back meanwhile.
+_read_until = async_to_sync(live.read_until)
 
 
 def _sayable(text: str) -> str:
@@ -160,35 +163,27 @@ class Filters(Schema):
         }
     },
 )
-async def open_approval(request: ApiCall, body: OpenBody, wait: Wait = 0) -> Status[Any]:
+def open_approval(request: ApiCall, body: OpenBody, wait: Wait = 0) -> Status[Any]:
     """Assess a task and open a request where people must decide.
 
     201 where somebody must decide, also when the same idempotency key is sent again: a client
     that looks at the status alone never takes a waiting request for a permission. 200 where the
     rules ask for no approval. `wait` waits for the Linear issue.
     """
-
-    def opened() -> services.Opened:
-        return services.open_request(actor=actor_of(request, Ability.START), **body.dict())
-
-    made = await live.let_go(opened) if wait else await sync_to_async(opened)()
+    made = services.open_request(actor=actor_of(request, Ability.START), **body.dict())
     if made.request_id is None:
         return Status(200, {"requires_approval": False, "status": made.status})
     answer = OpenedAnswer.from_orm(made)
     if wait and made.linear_issue_id is None and LINEAR in outbox.channels():
-        link = await _wait_for_issue(made.request_id, wait)
-        answer.linear_issue_id, answer.linear_issue_url = link
+        link = _read_until(
+            made.request_id,
+            read=partial(linear_link, made.request_id),
+            patience=lambda found: 0 if found.linear_issue_id else MAX_WAIT_SECONDS,
+            seconds=min(wait, MAX_WAIT_SECONDS),
+        )
+        answer.linear_issue_id = link.linear_issue_id
+        answer.linear_issue_url = link.linear_issue_url
     return Status(201, answer)
-
-
-async def _wait_for_issue(request_id: UUID, wait: float) -> tuple[str | None, str | None]:
-    link = await live.read_until(
-        request_id,
-        read=lambda: linear_link(request_id),
-        patience=lambda found: 0 if found.linear_issue_id else MAX_WAIT_SECONDS,
-        seconds=min(wait, MAX_WAIT_SECONDS),
-    )
-    return link.linear_issue_id, link.linear_issue_url
 
 
 @router.get("", response={200: ApprovalPage, _PROBLEMS: Problem}, summary="List requests")
@@ -210,22 +205,18 @@ def list_approvals(request: ApiCall, filters: Query[Filters]) -> dict[str, Any]:
     response={200: ApprovalItem, _PROBLEMS: Problem},
     summary="Follow one request",
 )
-async def get_approval(request: ApiCall, reference: str, wait: Wait = 0) -> dict[str, Any]:
+def get_approval(request: ApiCall, reference: str, wait: Wait = 0) -> dict[str, Any]:
     """One request by its UUID or its Linear identifier such as CHEF-271.
 
     `wait` answers as soon as it is decided or expires.
     """
-
-    def find() -> UUID:
-        actor_of(request, Ability.READ)
-        return _find(reference)
-
+    actor_of(request, Ability.READ)
+    request_id = _find(reference)
     if not wait:
-        return await sync_to_async(lambda: _read(find())[0])()
-    request_id = await live.let_go(find)
-    item, _ = await live.read_until(
+        return _read(request_id)[0]
+    item, _ = _read_until(
         request_id,
-        read=lambda: _read(request_id),
+        read=partial(_read, request_id),
         patience=lambda reading: reading[1],
         seconds=min(wait, MAX_WAIT_SECONDS),
     )

@@ -25,8 +25,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.facts import Facts
 from tests.chaos.faults import Injector
-from tests.chaos.invariants import EVERY, Facts, one_issue_each
+from tests.chaos.invariants import EVERY, one_issue_each
 from tests.chaos.load import Orders
 from tests.chaos.plans import DECISIONS
 from tests.chaos.stage import Stage, has_faketime

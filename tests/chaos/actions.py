@@ -139,19 +139,19 @@ def nothing_approved_was_left_undone(facts: Facts) -> Iterator[str]:
             continue
         run = facts.runs[row["workflow_id"]]
         execution = facts.executions.get(f"request:{key}")
-        ended = execution is not None and execution["status"] in {"succeeded", "failed"}
-        if ended and facts.effects.get(f"request:{key}"):
+        stands = "not begun" if execution is None else execution["status"]
+        if stands in {"succeeded", "failed"} and facts.effects.get(f"request:{key}"):
             continue
         if run["status"] == "needs_attention" and (
             run["attention"].startswith(RESTORED)
             or (execution is not None and _may_have_happened(facts, execution))
         ):
             continue
-        if run["status"] == "cancelled" and execution is None:
+        # Nobody wants it any more; but where it was begun, people see what is known of it.
+        if run["status"] == "cancelled" and stands in {"not begun", "unknown"}:
             continue
         if run["status"] == "failed" and settlements(facts, row["workflow_id"])["abandon"]:
             continue
-        stands = "not begun" if execution is None else execution["status"]
         yield f"Request {key} is approved, but its action is {stands}; the run: {run['status']}."
 
 

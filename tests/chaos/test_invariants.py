@@ -339,6 +339,13 @@ BREACHES: Sequence[tuple[Callable[[World], None], str]] = [
     (_stop(RUN, "Look.", REQUEST, status="held"), UNDONE),
     (_stop(CALLING, DIED, CALLED), UNDONE),
     (_all(_stop(RUN, "Gave up."), _put("executions", value={})), UNDONE),
+    (
+        _all(
+            _put("executions", KEY, "status", value="started"),
+            _put("runs", RUN, "status", value="cancelled"),
+        ),
+        UNDONE,
+    ),
     (_stop(RUN, "Gave up."), DOUBT),
     (_stop(RUN, "Look.", REQUEST, status="held"), DOUBT),
     (_stop(GRAPH, "The decision could not be handed to the run."), DOUBT),

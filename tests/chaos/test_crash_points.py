@@ -29,7 +29,7 @@ from tests.sandbox_process import GITHUB_TOKEN, LINEAR_API_KEY, REPOSITORY, Sand
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1200)]
 SEED = 20
-MOST = 3
+MOST = 2
 # Slow to read, so looked at only in the end.
 METRICS = "metrics_tell_the_tables"
 

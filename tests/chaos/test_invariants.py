@@ -348,6 +348,7 @@ BREACHES: Sequence[tuple[Callable[[World], None], str]] = [
     ),
     (_stop(RUN, "Gave up."), DOUBT),
     (_stop(RUN, "Look.", REQUEST, status="held"), DOUBT),
+    (_stop(CALLING, "It was not begun.", CALLED, status="held"), DOUBT),
     (_stop(GRAPH, "The decision could not be handed to the run."), DOUBT),
     (_stop(CALLING, DIED, CALLED), DOUBT),
     (_put("runs", RUN, "steps", 0, "status", value="running"), "steps_were_taken"),
@@ -401,6 +402,10 @@ RIGHT: Sequence[Callable[[World], None]] = [
         _stop(RUN, "It was approved long ago.", REQUEST, status="held"),
         _put("executions", KEY, "started_at", value=NOW + timedelta(seconds=601)),
         _put("effects", KEY, value=[]),
+    ),
+    _all(
+        _stop(CALLING, "It was not begun.", CALLED, status="held"),
+        _put("effects", CALL_KEY, value=[]),
     ),
     _put("effects", CALL_KEY, 0, "calls", value=4),
 ]

@@ -95,13 +95,15 @@ def _repeated_by_name(facts: Facts) -> Iterator[str]:
     for key, effects in facts.effects.items():
         for effect in effects:
             what = effect.get("operation") or effect.get("workflow") or effect.get("name")
-            for word in {str(word) for word in words(effect)}:
+            about = [effect.get(part) for part in ("options", "body", "inputs", "ref")]
+            for word in {str(word) for word in words(about)}:
                 happened[word].append((str(what), key))
     for life in facts.lives:
         if life["plan"]["operation"] in GRAPHS:
             continue
         pull = life["plan"]["pull"]
-        named = happened[life["plan"]["label"]] + ([] if pull is None else happened[str(pull)])
+        names = [life["plan"]["label"], *([] if pull is None else [str(pull), f"change-{pull}"])]
+        named = [one for name in names for one in happened[name]]
         rows = [facts.executions[key] for _, key in named if key in facts.executions]
         most = max(map(_most, rows), default=1)
         for what, number in Counter(what for what, _ in named).items():

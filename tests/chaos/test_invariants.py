@@ -325,6 +325,13 @@ BREACHES: Sequence[tuple[Callable[[World], None], str]] = [
     (_twice("audit", REQUEST), TWICE),
     (_ask_anew("approved"), TWICE),
     (_put("effects", "", 0, value={"operation": "replace", "options": {"label": "one"}}), TWICE),
+    (
+        _all(
+            _put("lives", 0, "plan", "pull", value=10_001),
+            _put("effects", "", value=[{"workflow": "ci.yml", "ref": "change-10001"}] * 2),
+        ),
+        TWICE,
+    ),
     (_twice("effects", ""), "places_were_deployed_once"),
     (_put("effects", "", value=[]), "places_were_deployed_once"),
     (
@@ -408,6 +415,12 @@ RIGHT: Sequence[Callable[[World], None]] = [
         _put("effects", CALL_KEY, value=[]),
     ),
     _put("effects", CALL_KEY, 0, "calls", value=4),
+    # The process of another's program has the number of a pull request by chance.
+    _all(
+        _put("lives", 0, "plan", "pull", value=10_001),
+        _put("effects", "", 0, "operation", value="replace"),
+        _put("effects", "", 0, "pid", value=10_001),
+    ),
 ]
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import django.db
 import psycopg
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.base import id as ids
 from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
@@ -35,6 +37,24 @@ def create_tables(address: Mapping[str, Any]) -> None:
         PostgresSaver(connection).setup()
 
 
+class _Saver(PostgresSaver):
+    """Lets what is written come after what was read, whatever the clocks of two workers say.
+
+    The newest checkpoint of a thread is the one with the greatest id, and an id begins with the
+    time at which its process made it: written by a clock that is behind, it would never be found.
+    """
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint; each that this process makes from now on has a greater id."""
+        found = super().get_tuple(config)
+        if found is not None:
+            made_at = ids.UUID(found.checkpoint["id"]).time
+            # By this a process sees to it that its own ids grow, though its clock may be set back.
+            latest = max(vars(ids)["_last_v6_timestamp"] or 0, made_at)
+            vars(ids)["_last_v6_timestamp"] = latest
+        return found
+
+
 @contextmanager
 def locked(thread_id: str) -> Iterator[PostgresSaver]:
     """The checkpointer, with a thread's lock held; ChannelBusy while somebody else holds it."""
@@ -46,7 +66,7 @@ def locked(thread_id: str) -> Iterator[PostgresSaver]:
     if not held or not held["held"]:
         raise ChannelBusy(f"Somebody else moves the thread {thread_id}.")
     try:
-        yield PostgresSaver(connection)
+        yield _Saver(connection)
     finally:
         if not (connection.closed or connection.broken):
             connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])

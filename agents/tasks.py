@@ -24,9 +24,10 @@ def advance_runs() -> None:
 
 @shared_task
 def flag_stuck_runs() -> None:
-    """Let people know of every run that nothing will move any more."""
+    """Let people know of every run, and every action, that nothing will move any more."""
     # Imported by the first run, as above.
     from agents import turns  # noqa: PLC0415
 
     turns.flag_given_up_resumes()
     turns.flag_silent_workers()
+    turns.flag_left_behind()

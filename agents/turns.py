@@ -143,6 +143,23 @@ def _flag_silent(row: Execution, holder: str) -> None:
     tally.count(EXECUTIONS, row.status)
 
 
+def flag_left_behind() -> None:
+    """An action whose worker died after its run had ended is at work no more; nobody begins it."""
+    left = Execution.objects.filter(
+        status=ExecutionStatus.STARTED, lease_until__lte=clock(), run__status__in=ENDED
+    )
+    summary = (
+        "The worker died while the action was at work, after its run had been cancelled, so it may"
+        " or may not have happened. Look."
+    )
+    with transaction.atomic():
+        # Whoever records the end just now holds the row, and has the last word.
+        free = left.select_for_update(of=["self"], skip_locked=True).values_list("pk", flat=True)
+        rows = Execution.objects.filter(pk__in=list(free))
+        flagged = rows.update(status=ExecutionStatus.UNKNOWN, summary=summary)
+        tally.count(EXECUTIONS, ExecutionStatus.UNKNOWN, times=flagged)
+
+
 def _capture(run: Run, position: runtime.Position) -> None:
     """Bring the tables up to where the thread stands: requests for its interrupts, its status."""
     known = {

@@ -8,11 +8,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _COMMENT = re.compile(r"^--.*$", re.MULTILINE)
 _BODY = re.compile(r"\$(\w*)\$.*?\$\1\$", re.DOTALL)
+# What a block does is done at once, unlike what a function's body says.
+_BLOCK = re.compile(r"\bDO\b[^$;]*\$(\w*)\$(.*?)\$\1\$", re.DOTALL | re.IGNORECASE)
+# After each of these, a statement of a block begins.
+_BEFORE = re.compile(r"\b(?:BEGIN|THEN|ELSE|LOOP|EXECUTE\s*(?:format\s*\()?\s*')", re.IGNORECASE)
+# A query may come first; that it locks rows changes none.
+_WITH = r"(?:WITH\b.*?(?<!\bFOR )(?<!\bKEY )\b)?"
 _CREATED = re.compile(r'CREATE TABLE (?:IF NOT EXISTS )?"?(\w+)"?', re.IGNORECASE)
 _INDEX = re.compile(r'CREATE (?:UNIQUE )?INDEX\b.*? ON (?:ONLY )?"?(\w+)"?', re.IGNORECASE)
 _ALTERED = re.compile(r'ALTER TABLE (?:IF EXISTS )?(?:ONLY )?"?(\w+)"?', re.IGNORECASE)
 _TRIGGER = re.compile(r'(?:CREATE|DROP) TRIGGER\b.*? ON "?(\w+)"?', re.IGNORECASE)
-_INSERTED = re.compile(r'INSERT INTO "?(\w+)"? .*\bSELECT\b', re.IGNORECASE)
+_INSERTED = re.compile(_WITH + r'INSERT INTO "?(\w+)"? .*\bSELECT\b', re.IGNORECASE)
+_CHANGED = re.compile(_WITH + r"(?:UPDATE|DELETE FROM|MERGE INTO)\b", re.IGNORECASE)
 _DROPPED = re.compile(r'DROP (TABLE|VIEW) (?:IF EXISTS )?"?(\w+)"?', re.IGNORECASE)
 _GONE = re.compile(r'\bDROP COLUMN (?:IF EXISTS )?"?(\w+)"?', re.IGNORECASE)
 _ADDED = re.compile(r'\bADD COLUMN (?:IF NOT EXISTS )?"?(\w+)"?(.*)', re.IGNORECASE)
@@ -75,10 +82,16 @@ def faults(
 
 
 def _split(statement: str) -> Iterator[str]:
-    plain = _BODY.sub("''", _COMMENT.sub("", statement))
+    opened = _BLOCK.sub(_opened, _COMMENT.sub("", statement))
+    plain = _BODY.sub("''", opened)
     for text in plain.split(";"):
         if words := " ".join(text.split()):
             yield words
+
+
+def _opened(block: re.Match[str]) -> str:
+    """A block with its statements apart."""
+    return _BEFORE.sub(";", block[2])
 
 
 def _table(text: str) -> str:
@@ -107,7 +120,7 @@ def _faults_of(text: str) -> Iterator[str]:
         yield "an index without CONCURRENTLY stops every write"
     if re.match(r"(LOCK|TRUNCATE|CLUSTER|VACUUM|REFRESH)\b", large):
         yield "the table is locked for as long as this takes"
-    if re.match(r"(UPDATE|DELETE FROM)\b", large):
+    if _CHANGED.match(text):
         yield "rows are changed in one go rather than in steps"
     if not _ALTERED.match(text):
         return

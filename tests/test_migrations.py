@@ -268,6 +268,55 @@ BAD: dict[str, tuple[list[Any], bool, str]] = {
         False,
         "in steps",
     ),
+    "rows at once in a block": (
+        [
+            migrations.RunSQL(
+                "DO LANGUAGE plpgsql $body$ BEGIN\n"
+                "  IF true THEN UPDATE approvals_vote SET via = 'web'; END IF;\n"
+                "END $body$"
+            )
+        ],
+        True,
+        "in steps",
+    ),
+    "rows at once by a text in a block": (
+        [migrations.RunSQL("DO $$ BEGIN EXECUTE 'DELETE FROM approvals_vote'; END $$")],
+        True,
+        "in steps",
+    ),
+    "index in a block": (
+        [migrations.RunSQL("DO $$ BEGIN CREATE INDEX idx_via ON approvals_vote (via); END $$")],
+        True,
+        "CONCURRENTLY",
+    ),
+    "rows at once after a query": (
+        [
+            migrations.RunSQL(
+                "WITH old AS (SELECT id FROM approvals_vote) UPDATE approvals_vote SET via = 'web'"
+            )
+        ],
+        False,
+        "in steps",
+    ),
+    "rows at once within a query": (
+        [
+            migrations.RunSQL(
+                "WITH gone AS (DELETE FROM approvals_vote RETURNING id) SELECT count(*) FROM gone"
+            )
+        ],
+        False,
+        "in steps",
+    ),
+    "rows copied after a query": (
+        [
+            migrations.RunSQL(
+                "WITH old AS (SELECT via, cast_at FROM approvals_vote)"
+                " INSERT INTO approvals_heartbeat SELECT via, cast_at FROM old"
+            )
+        ],
+        False,
+        "added in one go",
+    ),
 }
 
 
@@ -291,6 +340,15 @@ def test_what_lets_others_work_is_let_through() -> None:
         AddConstraintNotValid(**VOTE, constraint=CHECK),
         # What the models of the release before have not had any more.
         migrations.RunSQL("ALTER TABLE approvals_vote DROP COLUMN long_forgotten"),
+        # What a function does is done when it is called; a look changes nothing.
+        migrations.RunSQL(
+            "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " UPDATE approvals_vote SET via = 'web'; RETURN NULL; END $$"
+        ),
+        migrations.RunSQL(
+            "DO $$ BEGIN PERFORM 1 FROM approvals_vote; END $$;"
+            " WITH one AS (SELECT id FROM approvals_vote FOR UPDATE) SELECT * FROM one"
+        ),
         migrations.CreateModel(
             "Fresh",
             fields=[

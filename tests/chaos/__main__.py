@@ -19,13 +19,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.facts import Facts
 from tests.chaos.faults import Injector
-from tests.chaos.invariants import EVERY, Facts, one_issue_each
+from tests.chaos.invariants import EVERY, one_issue_each
 from tests.chaos.load import Orders
 from tests.chaos.plans import DECISIONS
 from tests.chaos.stage import Stage, has_faketime
@@ -39,38 +41,52 @@ SKEW_SECONDS = 120
 
 @dataclass
 class Report:
-    """What was done to the gateway, and how it stood that."""
+    """What was done to the gateway, and how it stood that; filled while it happens."""
 
     seed: int
     runs: int
     skew: Mapping[str, int]
     struck: Mapping[str, int] = field(default_factory=dict)
+    # The names of every fault that there is.
+    faults: Sequence[str] = ()
     recoveries: Sequence[float] = ()
     took: Mapping[str, float] = field(default_factory=dict)
     ends: Mapping[str, int] = field(default_factory=dict)
+    stopped: Mapping[str, int] = field(default_factory=dict)
     breaches: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    error: str = ""
 
     @property
     def held(self) -> bool:
-        """Whether every invariant holds."""
-        return not any(self.breaches.values())
+        """Whether every invariant was checked and holds."""
+        return bool(self.breaches) and not (self.error or any(self.breaches.values()))
+
+    def beginning(self) -> str:
+        """What is known before it begins: all that repeats it."""
+        clocks = [f"the clock of {part} off by {by:+d} s" for part, by in self.skew.items()]
+        wrong = ", ".join(clocks) or "no clock was wrong: apt-get install faketime"
+        return f"Seed {self.seed}: {self.runs} workflows; {wrong}"
 
     def text(self) -> str:
         """The report for people."""
-        lines = [f"Seed {self.seed}: {self.runs} workflows, {sum(self.struck.values())} faults"]
+        lines = [self.beginning(), f"{sum(self.struck.values())} faults struck:"]
         lines += [f"  {number:5}  {name}" for name, number in sorted(self.struck.items())]
-        lines += [f"         clock of {part} off by {by:+d} s" for part, by in self.skew.items()]
+        if never := [name for name in self.faults if not self.struck.get(name)]:
+            lines.append("Never struck: " + ", ".join(never))
         if self.recoveries:
             half, most = _percentile(self.recoveries, 50), _percentile(self.recoveries, 95)
             number = len(self.recoveries)
             lines.append(f"Worked again after {half:.1f} s (p50), {most:.1f} s (p95) of {number}")
         lines.append("Took " + ", ".join(f"{what} {s:.0f} s" for what, s in self.took.items()))
         lines.append("Runs: " + ", ".join(f"{n} {how}" for how, n in sorted(self.ends.items())))
+        lines += [f"  {number:5}  {why}" for why, number in sorted(self.stopped.items())]
         for name, sentences in self.breaches.items():
             lines.append(f"  {'BROKEN' if sentences else 'holds '}  {name.replace('_', ' ')}")
             lines += [f"            {sentence}" for sentence in sentences[:20]]
             if len(sentences) > 20:
                 lines.append(f"            and {len(sentences) - 20} more")
+        if self.error:
+            lines.append(f"It broke off: {self.error}")
         broken = sum(1 for sentences in self.breaches.values() if sentences)
         kept = len(self.breaches) - broken
         lines.append(f"{kept} invariants hold, {broken} are broken; repeat with --seed {self.seed}")
@@ -82,31 +98,47 @@ def _percentile(values: Sequence[float], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
 
 
+@contextmanager
+def workplace(report: Report, *, keep: bool = False) -> Iterator[Path]:
+    """A folder with a path that is short enough for a socket; kept where anything is to be seen."""
+    folder = Path(tempfile.mkdtemp(prefix="hitl-chaos-"))
+    try:
+        yield folder
+    except BaseException as error:
+        report.error = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        if keep or not report.held:
+            sys.stdout.write(f"Everything is in {folder}\n")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def run(
     folder: Path,
+    report: Report,
     *,
-    seed: int,
-    runs: int,
     every_seconds: float,
     most_rounds: int | None = None,
     at_once: int,
-) -> Report:
-    """Do it all in this folder, whose path must be short."""
+) -> None:
+    """Do in this folder what the report says is to be done, and write into it what comes of it."""
     began = time.monotonic()
     took: dict[str, float] = {}
+    report.took = took
 
     def lap(what: str) -> None:
         took[what] = time.monotonic() - began - sum(took.values())
 
-    skew = _skew(seed)
-    report = Report(seed, runs, skew, took=took)
-    stage, gateway = Stage.built(folder, skew)
+    stage, gateway = Stage.built(folder, report.skew)
     try:
         lap("the start")
-        injector = Injector(stage, seed, every_seconds, most_rounds)
+        injector = Injector(stage, report.seed, every_seconds, most_rounds)
+        report.struck, report.faults = injector.struck, injector.names
+        report.recoveries = injector.recoveries
         orders = Orders(
-            seed=seed,
-            runs=runs,
+            seed=report.seed,
+            runs=report.runs,
             at_once=at_once,
             urls=stage.urls,
             control_url=stage.sandbox.url,
@@ -121,14 +153,19 @@ def run(
         _wait_until_quiet(facts)
         injector.start_what_ended()
         lap("until quiet")
-        report.struck, report.recoveries = injector.struck, injector.recoveries
         report.ends = Counter(run["status"] for run in facts.runs.values())
-        report.breaches = {check.__name__: list(check(facts)) for check in EVERY}
-        report.breaches["nothing_ended_by_itself"] = injector.ended
+        report.stopped = Counter(
+            f"{run['task']['operation']}: {run['attention'][:100]}"
+            for run in facts.runs.values()
+            if run["status"] == "needs_attention"
+        )
+        report.breaches = {
+            **{check.__name__: list(check(facts)) for check in EVERY},
+            **injector.breaches,
+        }
         lap("the checks")
     finally:
         stage.stop()
-    return report
 
 
 def _skew(seed: int) -> Mapping[str, int]:
@@ -205,15 +242,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--keep", action="store_true", help="keep the folder with every log")
     chosen = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
-    folder = Path(tempfile.mkdtemp(prefix="hitl-chaos-"))
+    report = Report(seed, chosen.runs, _skew(seed))
+    sys.stdout.write(report.beginning() + "\n")
+    sys.stdout.flush()
     try:
-        report = run(folder, seed=seed, runs=chosen.runs, every_seconds=chosen.every, at_once=12)
+        with workplace(report, keep=chosen.keep) as folder:
+            run(folder, report, every_seconds=chosen.every, at_once=12)
     finally:
-        if chosen.keep:
-            sys.stdout.write(f"Everything is in {folder}\n")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    sys.stdout.write(report.text() + "\n")
+        sys.stdout.write(report.text() + "\n")
     return 0 if report.held else 1
 
 

@@ -1,4 +1,4 @@
-"""The shipped configuration, with operations that are over soon and a policy for each kind."""
+"""The shipped configuration, with a workflow of two steps, quick operations, and their policies."""
 
 import shutil
 from pathlib import Path
@@ -28,6 +28,37 @@ OPERATIONS = {
     "pair": _command("pair", idempotent=False),
     "brief": _command("brief", idempotent=True),
 }
+CHANGEOVER = {
+    "name": "changeover",
+    "description": "Migrate a database, then deploy what needs it",
+    "parameters": {"label": "main"},
+    "steps": [
+        {
+            "name": "migrate",
+            "agent": "infrastructure",
+            "operation": "db_migrate",
+            "environment": "{environment}",
+            "arguments": {"database": "{arguments.label}"},
+        },
+        {
+            "name": "deploy",
+            "agent": "cicd",
+            "operation": "deploy",
+            "environment": "{environment}",
+            "arguments": {"service": "{arguments.label}"},
+            "otherwise": ["undo"],
+        },
+    ],
+    "rollback": [
+        {
+            "name": "undo",
+            "agent": "cicd",
+            "operation": "rollback",
+            "environment": "staging",
+            "arguments": {"service": "{arguments.label}"},
+        }
+    ],
+}
 POLICIES = (
     {
         "name": "soon over",
@@ -50,9 +81,10 @@ def write_configuration(folder: Path) -> Path:
     operations = folder / "hitl" / "operations.yaml"
     known = yaml.safe_load(operations.read_text())
     known["operations"] |= OPERATIONS
-    for name in ("deploy", "db_migrate"):
+    for name in ("deploy", "rollback", "db_migrate", "merge_pull_request", "run_ci"):
         known["operations"][name]["timeout_seconds"] = TIMEOUT_SECONDS
     operations.write_text(yaml.safe_dump(known))
+    (folder / "workflows" / "changeover.yaml").write_text(yaml.safe_dump(CHANGEOVER))
     policies = folder / "hitl" / "approval-policies.yaml"
     known = yaml.safe_load(policies.read_text())
     known["policies"][:0] = POLICIES

@@ -9,6 +9,7 @@ from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import yaml
@@ -24,15 +25,16 @@ import agents.tasks
 import approvals.tasks
 from agents import turns
 from agents.actions import ActionResult, OutcomeUnknown
-from agents.models import Execution, Run, RunStatus
+from agents.models import UNSETTLED, Execution, Run, RunStatus
 from approvals import outbox, services
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
 from approvals.core.queues import Queue
-from approvals.models import Delivery
+from approvals.models import ApprovalRequest, ChannelPause, Delivery
 from integrations.executors import run_command
 from tests.chaos.configuration import write_configuration
-from tests.chaos.invariants import EVERY, Facts
+from tests.chaos.facts import Facts
+from tests.chaos.invariants import EVERY
 from tests.chaos.load import Life
 from tests.e2e.metrics import Scrape, parsed
 from tests.integrations.linear_world import ADA, BEN
@@ -43,9 +45,11 @@ Json = dict[str, Any]
 ROUNDS = 12
 DECIDE = ("developers", "platform", "release-managers")
 
+# Those that the invariants compare, and none of their buckets.
 _COUNTED = re.compile(
-    r"\bhitl_(approval_requests_(created|resolved)|runs_ended)(_total)?\b"
-    r"|\bhitl_approval(s_pending|_latency_seconds_count)\b"
+    r"\bhitl_(approval_requests_(created|resolved)|approval_timeouts|runs_ended|executions"
+    r"|votes_refused|inbound_webhooks)(_total)?\b"
+    r"|\bhitl_(approvals_pending|approval_latency_seconds_count|runs|deliveries_(owed|given_up))\b"
 )
 
 # What the next commands come to where that is not what they come to by themselves: `lost_before`
@@ -62,6 +66,10 @@ def command(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
     if outcome == "lost_before":
         raise OutcomeUnknown("The worker lost sight of it.")
     result = run_command(action, idempotency_key=idempotency_key)
+    if outcome == "cancelled":
+        request = ApprovalRequest.objects.get(pk=idempotency_key.removeprefix("request:"))
+        olga = user_actor(User.objects.get(username="olga"), Via.API)
+        agents.services.cancel_run(UUID(request.workflow_id), actor=olga, reason="No longer.")
     if outcome == "lost_after":
         raise OutcomeUnknown("The worker lost sight of it.")
     return result
@@ -80,11 +88,12 @@ def write_quick_configuration(folder: Path) -> Path:
     known = yaml.safe_load(file.read_text())
     effect = '{{"idempotency_key": "\'"$HITL_IDEMPOTENCY_KEY"\'"}}'
     script = f"echo '{effect}' >> \"$HITL_DATA_DIR/effects.jsonl\""
-    for name in ("repair", "replace", "pair", "deploy"):
-        known["operations"][name] |= {
-            "arguments": {},
-            "command": {"argv": ["sh", "-c", script]},
-        }
+    for name in ("repair", "replace", "pair"):
+        known["operations"][name] |= {"arguments": {}, "command": {"argv": ["sh", "-c", script]}}
+    for name in ("deploy", "rollback"):
+        arguments = {"service": known["operations"][name]["arguments"]["service"]}
+        argv = ["sh", "-c", script, "{arguments.service}"]
+        known["operations"][name] |= {"arguments": arguments, "command": {"argv": argv}}
     file.write_text(yaml.safe_dump(known))
     return folder
 
@@ -167,6 +176,7 @@ class World:
             self._update(
                 f"{model._meta.db_table} SET lease_until = {earlier} WHERE lease_until IS NOT NULL"
             )
+        self._update(f"{ChannelPause._meta.db_table} SET until_at = LEAST(until_at, {earlier})")
         self._update(
             f"{Execution._meta.db_table} SET lease_until = {earlier} WHERE status = 'started'"
         )
@@ -189,7 +199,8 @@ class World:
         happened = Facts(self, ()).effects
         labels = {effect["options"]["label"] for effect in happened.get("", ())}
         for run in self.needs_somebody():
-            keys = Execution.objects.filter(run=run).values_list("key", flat=True)
+            left = Execution.objects.filter(run=run, status__in=UNSETTLED)
+            keys = left.values_list("key", flat=True)
             done = run.task.get("label") in labels or any(happened.get(key) for key in keys)
             agents.services.settle_run(
                 run.pk,

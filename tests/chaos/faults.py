@@ -1,6 +1,8 @@
 """What goes wrong, and how it heals: each fault strikes once and says when it is over."""
 
+import os
 import random
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -18,7 +20,18 @@ Heal: TypeAlias = Callable[[], object]
 OUTSIDE_CALLS = ("linear", "github", "hooks")
 # What is struck in each round, in an order of its own, so that a short form leaves none of it out.
 ROUND = (
-    *("worker", "worker", "web", "beat", "freeze", "redis", "postgres"),
+    *(
+        "worker",
+        "worker",
+        "pool",
+        "web",
+        "beat",
+        "freeze",
+        "redis",
+        "redis",
+        "postgres",
+        "postgres",
+    ),
     *(*OUTSIDE_CALLS, "webhooks", "signatures"),
 )
 
@@ -38,17 +51,13 @@ class NothingToStrike(Exception):
     """What would be struck is dead already, or not there yet."""
 
 
-class NotRecovered(AssertionError):
-    """The gateway does not come back by itself."""
-
-
 @dataclass
 class Injector:
     """Lets faults strike at random moments; everything happens in the thread that calls `step`.
 
     After so many rounds, in each of which every kind strikes, it lets none strike any more.
     `struck` counts them by name. `recoveries` holds how long it took after each breaking fault
-    until the gateway worked by itself.
+    until the gateway worked by itself. `breaches` has a sentence for whatever only this can see.
     """
 
     stage: Stage
@@ -63,13 +72,24 @@ class Injector:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)  # noqa: S311 - a repeatable mixture
         self._faults = self._every_kind()
+        # Of each kind, those that have not had their turn.
+        self._left: dict[str, list[Fault]] = {}
         self._round: list[str] = []
         self._next = time.monotonic() + self._wait()
         self._healing: list[tuple[float, Heal]] = []
         self._broken: list[tuple[float, Any]] = []
         self._looked = 0.0
-        # What ended by itself, which nothing that strikes another is a reason for.
-        self.ended: list[str] = []
+        self.breaches: dict[str, list[str]] = {
+            # Nothing that strikes another is a reason to end.
+            "nothing_ended_by_itself": [],
+            "it_worked_again_by_itself": [],
+            "forged_webhooks_were_refused": [],
+        }
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The name of every fault."""
+        return [fault.name for faults in self._faults.values() for fault in faults]
 
     def _wait(self) -> float:
         return self._chance.expovariate(1 / self.every_seconds)
@@ -87,10 +107,17 @@ class Injector:
             self._round = self._round or self._chance.sample(ROUND, len(ROUND))
             # What cannot be struck now has its turn a moment later.
             with suppress(NothingToStrike):
-                self._strike(self._chance.choice(self._faults[self._round[-1]]))
+                self._strike_one(self._round[-1])
                 self._round.pop()
                 self.rounds += not self._round
             self._next = time.monotonic() + self._wait()
+
+    def _strike_one(self, kind: str) -> None:
+        """Strike by one of a kind; none comes again before all of its kind have come."""
+        every = self._faults[kind]
+        left = self._left.get(kind) or self._chance.sample(every, len(every))
+        self._strike(left[-1])
+        self._left[kind] = left[:-1]
 
     def _strike(self, fault: Fault) -> None:
         healed = fault.strike()
@@ -121,7 +148,8 @@ class Injector:
         """Note each part that ended although nobody killed it, and start it anew."""
         for name, process in list(self.stage.processes.items()):
             if name in self.stage.parts and (status := process.poll()) is not None:
-                self.ended.append(f"{name} ended by itself, with {status}.")
+                said = f"{name} ended by itself, with {status}."
+                self.breaches["nothing_ended_by_itself"].append(said)
                 self.stage.start_part(name)
 
     def heal_everything(self, seconds: float) -> None:
@@ -133,14 +161,16 @@ class Injector:
             # No call came that it could meet.
             if not armed["taken"]:
                 self.struck[_outside_name(armed["target"], armed["kind"])] -= 1
-        self.struck = +self.struck
+        for name in [name for name, number in self.struck.items() if not number]:
+            del self.struck[name]
         self.stage.sandbox.clear_faults()
         deadline = time.monotonic() + seconds
         while self._broken and time.monotonic() < deadline:
             self._look(time.monotonic())
             time.sleep(0.1)
         if self._broken:
-            raise NotRecovered(f"The gateway did not work again within {seconds:g} s.")
+            said = f"The gateway did not work again within {seconds:g} s."
+            self.breaches["it_worked_again_by_itself"].append(said)
 
     # Kinds
 
@@ -169,6 +199,11 @@ class Injector:
         return {
             **kills,
             **calls,
+            "pool": [
+                Fault(f"kill one process of {name}", partial(self._kill_pool_process, name))
+                for name in names
+                if name.startswith("worker")
+            ],
             "freeze": [Fault(f"freeze {name}", partial(self._freeze, name)) for name in names],
             "redis": [
                 Fault("kill Redis, which comes back empty", self._kill_redis, breaks=True),
@@ -197,6 +232,14 @@ class Injector:
             raise NothingToStrike
         self.stage.kill(name)
         return self._seconds(), lambda: self.stage.start_part(name)
+
+    def _kill_pool_process(self, name: str) -> None:
+        """Leave a worker one process short, whose work nobody gives back."""
+        pool = self.stage.pool_of(name) if name in self.stage.processes else ()
+        if not pool:
+            raise NothingToStrike
+        with suppress(ProcessLookupError):
+            os.kill(self._chance.choice(pool), signal.SIGKILL)
 
     def _freeze(self, name: str) -> tuple[float, Heal]:
         if name not in self.stage.processes:
@@ -249,7 +292,8 @@ class Injector:
                     f"{self.stage.url}/resume", content=body, headers=signature, trust_env=False
                 )
                 if answer.status_code not in {401, 403, 503}:
-                    raise AssertionError(f"A forged webhook was answered {answer.status_code}.")
+                    said = f"A forged webhook was answered {answer.status_code}: {body[:200]!r}"
+                    self.breaches["forged_webhooks_were_refused"].append(said)
 
     def _sent(self) -> Sequence[dict[str, Any]]:
         """What Linear sent last."""

@@ -3,23 +3,15 @@
 Each function returns a sentence for every breach; `EVERY` names them all.
 """
 
-import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from approvals.core.canonical import digest
-from tests.chaos.plans import DECISIONS, GRAPHS
+from tests.chaos import actions
+from tests.chaos.facts import ENDED_RUN, Facts, Json, digest, settlements, words
+from tests.chaos.plans import GRAPHS, Plan
 from tests.e2e.metrics import Scrape
-from tests.sandbox_process import Sandbox
 
-Json = dict[str, Any]
-ENDED_RUN = {"completed", "rejected", "expired", "cancelled", "failed"}
 RESOLVING = {
     "request.approved", "request.rejected", "request.expired", "request.cancelled",
     "request.superseded",
@@ -27,130 +19,19 @@ RESOLVING = {
 # How an issue may stand, by the status of its request; anything else than these is rejected there.
 STATES = {"pending": {"Backlog", "Todo", "In Progress"}, "approved": {"Done", "Approved"}}
 ENDED_STATES = {"Canceled", "Rejected"}
-_NAMED = re.compile(r"^Request `([0-9a-f-]{36})`", re.MULTILINE)
 _MARKED = re.compile(r"<!-- hitl:(.+):(opened|resolved) -->")
-_ACCOUNTS = """
-SELECT u.id, username, array_remove(array_agg(g.name::text ORDER BY g.name), NULL) AS groups
-FROM auth_user u LEFT JOIN auth_user_groups m ON m.user_id = u.id
-LEFT JOIN auth_group g ON g.id = m.group_id GROUP BY u.id
-"""
-_OWED = """
-SELECT 'news of the request ' || request_id AS what, channel AS whose, last_error
-FROM approvals_delivery WHERE done < wanted
-UNION ALL
-SELECT 'a turn', 'the run ' || id, last_error FROM agents_run WHERE done < wanted
-"""
-
-
-class Watched(Protocol):
-    """Where the gateway was at work, whether in many processes or in this one."""
-
-    data_dir: Path
-    sandbox: Sandbox
-
-    def rows(self, query: str, *values: object) -> list[Json]:
-        """What a query finds."""
-        ...
-
-    def manage(self, *arguments: str) -> str:
-        """What a management command prints."""
-        ...
-
-    def pages(self) -> Sequence[Scrape]:
-        """The metrics of each web server."""
-        ...
-
-
-@dataclass
-class Facts:
-    """Everything that is known of a stage whose traffic is over; read once, when first asked."""
-
-    stage: Watched
-    lives: Sequence[Json]
-
-    @cached_property
-    def requests(self) -> Mapping[str, Json]:
-        """The requests, by id."""
-        rows = self.stage.rows(
-            "SELECT *, expires_at > clock_timestamp() AS open FROM approval_requests"
-        )
-        return {str(row["id"]): row for row in rows}
-
-    @cached_property
-    def runs(self) -> Mapping[str, Json]:
-        """The runs, by id."""
-        return {str(row["id"]): row for row in self.stage.rows("SELECT * FROM agents_run")}
-
-    @cached_property
-    def executions(self) -> Mapping[str, Json]:
-        """The executions, by key."""
-        return {row["key"]: row for row in self.stage.rows("SELECT * FROM agents_execution")}
-
-    @cached_property
-    def audit(self) -> Mapping[str, Sequence[Json]]:
-        """The audit entries of each stream, in order."""
-        streams: dict[str, list[Json]] = defaultdict(list)
-        query = "SELECT stream, name, data, at FROM approvals_auditentry ORDER BY stream, number"
-        for row in self.stage.rows(query):
-            streams[str(row["stream"])].append(row)
-        return streams
-
-    @cached_property
-    def votes(self) -> Mapping[str, Sequence[Json]]:
-        """The votes on each request."""
-        votes: dict[str, list[Json]] = defaultdict(list)
-        for row in self.stage.rows("SELECT * FROM approvals_vote"):
-            votes[str(row["request_id"])].append(row)
-        return votes
-
-    @cached_property
-    def accounts(self) -> Mapping[int, Json]:
-        """The accounts, by id, with their groups."""
-        return {row["id"]: row for row in self.stage.rows(_ACCOUNTS)}
-
-    @cached_property
-    def tokens(self) -> Sequence[Json]:
-        """The tokens of the API."""
-        return self.stage.rows("SELECT * FROM approvals_apitoken")
-
-    @cached_property
-    def effects(self) -> Mapping[str, Sequence[Json]]:
-        """What really happened outside, by the idempotency key it happened under."""
-        effects: dict[str, list[Json]] = defaultdict(list)
-        file = self.stage.data_dir / "effects.jsonl"
-        for line in file.read_text().splitlines() if file.exists() else []:
-            effect = json.loads(line)
-            effects[effect["idempotency_key"]].append(effect)
-        for call in self.stage.sandbox.hook_calls():
-            effects[str(call["idempotency_key"])].append(call)
-        return effects
-
-    @cached_property
-    def issues(self) -> Mapping[str, Sequence[Json]]:
-        """The Linear issues that name a request in their description, by request."""
-        issues: dict[str, list[Json]] = defaultdict(list)
-        for issue in self.stage.sandbox.issues():
-            for key in _NAMED.findall(issue["description"] or "")[-1:]:
-                issues[key].append(issue)
-        return issues
-
-    @cached_property
-    def comments(self) -> Mapping[str, Sequence[str]]:
-        """The comments on pull requests, by the marker on their first line."""
-        comments: dict[str, list[str]] = defaultdict(list)
-        for comment in self.stage.sandbox.github_comments():
-            comments[comment["body"].partition("\n")[0]].append(comment["body"])
-        return comments
-
-    @cached_property
-    def pages(self) -> Sequence[Scrape]:
-        """The metrics of every web server."""
-        return self.stage.pages()
+# How a run may end whose last request ended so.
+ENDS = {
+    "approved": {"completed"},
+    "rejected": {"rejected"},
+    "expired": {"expired"},
+    "cancelled": {"cancelled"},
+}
 
 
 def lives_were_led(facts: Facts) -> Iterator[str]:
     """Nothing that was asked for went unanswered, and nothing was asked for twice."""
-    rows = [*facts.runs.values(), *facts.requests.values()]
+    rows = [*facts.runs.values(), *facts.requests.values(), *facts.spared]
     by_label = Counter(row["idempotency_key"] for row in rows if row["idempotency_key"])
     for life in facts.lives:
         label = life["plan"]["label"]
@@ -189,12 +70,43 @@ def answers_hold(facts: Facts) -> Iterator[str]:
 
 
 def what_people_said_counts(facts: Facts) -> Iterator[str]:
-    """Nothing that people decided, by whichever way, is still waiting."""
+    """A life ended as it was planned: nothing waits, and nothing was asked anew."""
     for life in facts.lives:
-        if life["plan"]["end"] in DECISIONS:
-            for key in life["requests"]:
-                if facts.requests[key]["status"] == "pending":
-                    yield f"{key} waits, though {life['plan']['way']} decided it."
+        plan, run = Plan(**life["plan"]), facts.runs.get(life["workflow_id"])
+        # What broke off has been told already.
+        if not plan.end or life["problem"]:
+            continue
+        asked = [key for key in life["requests"] if run is None or _belongs(facts, life, key)]
+        asked += [key for key in facts.requests if key not in asked and _belongs(facts, life, key)]
+        ends = [facts.requests[key]["status"] for key in asked]
+        wanted = [" or ".join(sorted(statuses)) for statuses in plan.outcomes]
+        in_doubt = run is not None and run["status"] == "needs_attention"
+        # An action that may or may not have happened is followed by nothing.
+        if run is not None and len(ends) != len(wanted) and not (ends and in_doubt):
+            yield f"{plan.label} asked {len(ends)} times, not {len(wanted)} times."
+        for key, end, statuses in zip(asked, ends, plan.outcomes, strict=False):
+            if end not in statuses:
+                yield f"{key} is {end}, though {plan.way} made it {' or '.join(sorted(statuses))}."
+        if run is not None and not in_doubt and run["status"] not in _ends(facts, life, ends):
+            yield f"{plan.label} is {run['status']}, but its requests are {ends}."
+
+
+def _belongs(facts: Facts, life: Json, key: str) -> bool:
+    return bool(facts.requests[key]["workflow_id"] == life["workflow_id"])
+
+
+def _ends(facts: Facts, life: Json, requests: Sequence[str]) -> set[str]:
+    """How a run may end whose requests ended so."""
+    key = life["workflow_id"]
+    rows = [row for row in facts.executions.values() if str(row["run_id"]) == key]
+    failed = any(row["status"] in {"failed", "abandoned"} for row in rows)
+    if failed or settlements(facts, key)["abandon"]:
+        return {"failed"}
+    if not requests:
+        return {"completed"}
+    # A graph of somebody else's may ask several things at once.
+    last = requests if life["plan"]["operation"] in GRAPHS else requests[-1:]
+    return {end for status in last for end in ENDS.get(status, ())}
 
 
 def those_who_may_decided(facts: Facts) -> Iterator[str]:
@@ -215,6 +127,11 @@ def those_who_may_decided(facts: Facts) -> Iterator[str]:
             yield f"Request {key} is approved by {approvals} people and rejected by {rejections}."
         if row["status"] == "rejected" and not rejections:
             yield f"Request {key} is rejected by nobody."
+    for life in facts.lives:
+        for key in life["requests"]:
+            quorum = facts.requests[key]["policy"]["quorum"]
+            if quorum != life["plan"]["quorum"]:
+                yield f"Request {key} needs {quorum} people, not {life['plan']['quorum']}."
 
 
 def people_were_in_time(facts: Facts) -> Iterator[str]:
@@ -230,110 +147,21 @@ def people_were_in_time(facts: Facts) -> Iterator[str]:
                 yield f"A vote on {key} is of {vote['cast_at']}, after its end at {ended_at}."
 
 
-def nothing_ran_unapproved(facts: Facts) -> Iterator[str]:
-    """Whatever happened was approved, just so, and in time; or needed no approval."""
-    for key in facts.effects:
-        if key and key not in facts.executions:
-            yield f"Something ran under the key {key}, which no execution has."
-    for key, row in facts.executions.items():
-        kind, _, request_id = key.partition(":")
-        if kind != "request":
-            # The one operation of the plans that the shipped rules let through.
-            task = facts.runs[str(row["run_id"])]["task"]
-            if (task["operation"], task["environment"]) != ("deploy", "staging"):
-                yield f"{key} ran without a request: {task}"
-            continue
-        request = facts.requests[request_id]
-        if request["status"] != "approved":
-            yield f"{key} was begun, but the request is {request['status']}."
-            continue
-        if row["digest"] != digest(request["action"]) or row["action"] != request["action"]:
-            yield f"{key} is another action than the one that was approved."
-        limit = request["policy"]["execute_within_seconds"]
-        if not 0 <= _seconds(request["decided_at"], row["started_at"]) <= limit:
-            yield f"{key} was begun at {row['started_at']}, decided {request['decided_at']}."
-
-
-def what_happened_was_approved(facts: Facts) -> Iterator[str]:
-    """Whatever happened outside is, word by word, what was approved, and no earlier than that."""
-    for key, happened in facts.effects.items():
-        row = facts.executions.get(key)
-        if row is None:
-            continue
-        request = facts.requests.get(key.removeprefix("request:"))
-        for effect in happened:
-            words = {effect.get("operation"), *effect.get("options", {}).values()} - {None}
-            if effect.get("body", row["action"].get("body")) != row["action"].get("body") or (
-                words - {*row["action"].get("argv", ())}
-            ):
-                yield f"{key} did {effect}, but it is about {row['action']}."
-            if request and "at" in effect:
-                at, decided_at = datetime.fromisoformat(effect["at"]), request["decided_at"]
-                if decided_at is None or at < decided_at:
-                    yield f"{key} happened at {at}, decided {decided_at}."
-
-
-def nothing_ran_twice(facts: Facts) -> Iterator[str]:
-    """An action happened once; one that may be repeated, once for each time it was begun."""
-    for key, happened in facts.effects.items():
-        row = facts.executions.get(key)
-        if row is None:
-            continue
-        most = row["attempts"] if row["action"].get("idempotent") else 1
-        if len(happened) > most:
-            yield f"{key} happened {len(happened)} times, begun {row['attempts']} times."
-    for request_id, row in facts.requests.items():
-        begun = [one for one in facts.audit[request_id] if one["name"] == "execution.started"]
-        action = row["action"] or {}
-        allowed = 1 + _settlements(facts, row["workflow_id"])["retry"]
-        if len(begun) > allowed and not action.get("idempotent"):
-            yield f"The action of {request_id} was begun {len(begun)} times."
-
-
-def places_were_deployed_once(facts: Facts) -> Iterator[str]:
-    """A graph of somebody else's did what was approved once, and nothing else."""
-    done: dict[str, list[str]] = defaultdict(list)
-    for effect in facts.effects[""]:
-        done[effect["options"].get("label", "")].append(effect["options"].get("place", ""))
-    for life in facts.lives:
-        if life["plan"]["operation"] not in GRAPHS:
-            continue
-        places = done[life["plan"]["label"]]
-        rows = [facts.requests[key] for key in life["requests"]]
-        approved = {r["task"]["place"] for r in rows if r["status"] == "approved"}
-        if len(places) != len(set(places)) or set(places) - approved:
-            yield f"{life['plan']['label']} deployed {places}, approved were {approved}."
-        run = facts.runs[life["workflow_id"]]
-        if run["status"] == "completed" and set(places) != approved:
-            yield f"{life['plan']['label']} is completed without {approved - set(places)}."
-
-
-def nothing_approved_was_left_undone(facts: Facts) -> Iterator[str]:
-    """What was approved was done, or a person was told why not, or somebody did not want it."""
+def what_was_asked_stayed_so(facts: Facts) -> Iterator[str]:
+    """What a request is about is what its digest says, and its opening in the log, and its life."""
     for key, row in facts.requests.items():
-        if row["status"] != "approved" or row["action"] is None:
-            continue
-        run = facts.runs[row["workflow_id"]]
-        execution = facts.executions.get(f"request:{key}")
-        ended = execution is not None and execution["status"] in {"succeeded", "failed"}
-        if ended and facts.effects.get(f"request:{key}"):
-            continue
-        if run["status"] == "needs_attention" and run["attention"]:
-            continue
-        if run["status"] == "cancelled" and execution is None:
-            continue
-        if run["status"] == "failed" and _settlements(facts, row["workflow_id"])["abandon"]:
-            continue
-        stands = "not begun" if execution is None else execution["status"]
-        yield f"Request {key} is approved, but its action is {stands}; the run: {run['status']}."
-
-
-def completed_runs_did_every_step(facts: Facts) -> Iterator[str]:
-    """A run that says that it is completed has left out nothing."""
-    for key, run in facts.runs.items():
-        undone = [step["name"] for step in run["steps"] if step["status"] != "succeeded"]
-        if run["status"] == "completed" and undone:
-            yield f"Run {key} is completed, but {', '.join(undone)} did not succeed."
+        told = digest([row["task"], row["agent_name"], row["action"]])
+        opened = [
+            one["data"]["digest"] for one in facts.audit[key] if one["name"] == "request.opened"
+        ]
+        if row["digest"] != told or opened != [told]:
+            yield f"Request {key} has the digest {row['digest']}, opened as {opened}, is {told}."
+    for life in facts.lives:
+        named = {life["plan"]["label"], life["plan"]["pull"]} - {None}
+        for key in life["requests"]:
+            task = facts.requests[key]["task"]
+            if life["workflow_id"] and not named & words(task):
+                yield f"Request {key} of {life['plan']['label']} is about {task}."
 
 
 def runs_are_at_rest(facts: Facts) -> Iterator[str]:
@@ -351,7 +179,7 @@ def runs_are_at_rest(facts: Facts) -> Iterator[str]:
 
 def nothing_is_owed(facts: Facts) -> Iterator[str]:
     """Nobody is owed news, and nothing was given up."""
-    for row in facts.stage.rows(_OWED):
+    for row in facts.owed:
         yield f"{row['whose']} is owed {row['what']}: {row['last_error']}"
 
 
@@ -385,8 +213,12 @@ def comments_are_right(facts: Facts) -> Iterator[str]:
         # Of what ended before it was announced, the outcome alone is told.
         if len(opened) > 1 or len(resolved) != (not pending) or (pending and not opened):
             yield f"Of {key} the PR has {len(opened)} openings and {len(resolved)} outcomes."
-        elif resolved and f"### {row['status'].capitalize()}" not in resolved[0]:
-            yield f"Of {key}, which is {row['status']}, the PR says: {resolved[0][:90]!r}"
+        elif resolved and f"### {row['status'].capitalize()}" not in resolved[0]["body"]:
+            yield f"Of {key}, which is {row['status']}, the PR says: {resolved[0]['body'][:90]!r}"
+        for comment in (*opened, *resolved):
+            place = comment["repository"], comment["number"]
+            if place != (row["github_repo"], row["pr_number"]):
+                yield f"Of {key}, which is about {row['pr_number']}, it is told at {place}."
     for line in facts.comments:
         if (marked := _MARKED.match(line)) and marked[1] not in facts.requests:
             yield f"A PR has a comment on {marked[1]}, which is no request."
@@ -432,7 +264,17 @@ def metrics_tell_the_tables(facts: Facts) -> Iterator[str]:
             pending[kind] += 1
         else:
             resolved[(row["agent_name"], row["risk_level"], row["status"])] += 1
-    ended = Counter((run["status"],) for run in facts.runs.values() if run["status"] in ENDED_RUN)
+    ended, going = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    for run in facts.runs.values():
+        (ended if run["status"] in ENDED_RUN else going)[(run["status"],)] += 1
+    late = Counter({end[:2]: number for end, number in resolved.items() if end[2] == "expired"})
+    owed, given_up = (
+        Counter((one["whose"],) for one in facts.owed if one["given_up"] is up)
+        for up in (False, True)
+    )
+    refused = Counter[tuple[str, ...]]()
+    for row in facts.refusals:
+        refused[(row["reason"],)] += row["times"]
     kinds, ends = ("agent", "risk_level", "environment"), ("agent", "risk_level", "status")
     for page in facts.pages:
         for name, labels, wanted in (
@@ -440,21 +282,32 @@ def metrics_tell_the_tables(facts: Facts) -> Iterator[str]:
             ("hitl_approvals_pending", kinds, pending),
             ("hitl_approval_requests_resolved_total", ends, resolved),
             ("hitl_approval_latency_seconds_count", ends, resolved),
+            ("hitl_approval_timeouts_total", ends[:2], late),
+            ("hitl_runs", ("status",), going),
             ("hitl_runs_ended_total", ("status",), ended),
+            ("hitl_deliveries_owed", ("channel",), owed),
+            ("hitl_deliveries_given_up", ("channel",), given_up),
+            ("hitl_votes_refused_total", ("reason",), refused),
         ):
             told = page.counted(name, labels)
             if told != wanted:
                 yield f"{name} tells {dict(told)}, the tables hold {dict(wanted)}."
+        yield from _outcomes_told(page, facts)
 
 
-def _settlements(facts: Facts, run_id: str) -> Counter[str]:
-    """How often people have settled a run, by the outcome that they gave it."""
-    said = [one for one in facts.audit.get(run_id, ()) if one["name"] == "run.settled"]
-    return Counter(one["data"]["outcome"] for one in said)
-
-
-def _seconds(earlier: datetime, later: datetime) -> float:
-    return (later - earlier).total_seconds()
+def _outcomes_told(page: Scrape, facts: Facts) -> Iterator[str]:
+    """What is counted each time that it comes to something, while a row keeps the last of it."""
+    executions = [row["status"] for row in facts.executions.values() if row["status"] != "started"]
+    webhooks = [row["outcome"] for row in facts.webhooks]
+    for name, rows, passing in (
+        ("hitl_executions_total", executions, {"unknown", "held"}),
+        ("hitl_inbound_webhooks_total", webhooks, {"duplicate"}),
+    ):
+        told, wanted = page.counted(name, ("outcome",)), Counter((outcome,) for outcome in rows)
+        for outcome in {*told, *wanted}:
+            more = told[outcome] - wanted[outcome]
+            if more < 0 or (more and outcome[0] not in passing):
+                yield f"{name} tells {told[outcome]} {outcome[0]}, there are {wanted[outcome]}."
 
 
 EVERY: Sequence[Callable[[Facts], Iterable[str]]] = (
@@ -465,12 +318,14 @@ EVERY: Sequence[Callable[[Facts], Iterable[str]]] = (
     what_people_said_counts,
     those_who_may_decided,
     people_were_in_time,
-    nothing_ran_unapproved,
-    what_happened_was_approved,
-    nothing_ran_twice,
-    places_were_deployed_once,
-    nothing_approved_was_left_undone,
-    completed_runs_did_every_step,
+    what_was_asked_stayed_so,
+    actions.nothing_ran_unapproved,
+    actions.what_happened_was_approved,
+    actions.nothing_ran_twice,
+    actions.places_were_deployed_once,
+    actions.nothing_approved_was_left_undone,
+    actions.people_are_needed_for_a_reason,
+    actions.steps_were_taken,
     runs_are_at_rest,
     nothing_is_owed,
     one_issue_each,

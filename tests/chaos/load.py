@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import httpx
 
 from tests.chaos.configuration import BRIEF_SECONDS
-from tests.chaos.plans import Plan, plans
+from tests.chaos.plans import CHANGEOVER, Plan, plans
 from tests.e2e.pages import Browser
 from tests.sandbox_process import PLAIN_HTTP, REPOSITORY, ROOT
 
@@ -114,8 +114,10 @@ class Driver:
         life = Life(asdict(plan))
         try:
             self._start(plan, life)
-            wanted = 2 if plan.is_graph else min(plan.quorum, 1)
-            life.requests += self._asked(life, wanted) if wanted else []
+            if plan.operation == CHANGEOVER:
+                self._pass_first_step(plan, life)
+            if plan.outcomes:
+                life.requests += self._asked(life, len(plan.outcomes))[len(life.requests) :]
             self._end(plan, life)
         except GaveUp as error:
             life.problem = str(error)
@@ -129,11 +131,11 @@ class Driver:
                 "operation": "deploy", "environment": "production", "label": plan.label
             }  # fmt: skip
         else:
-            named = {"deploy": "service", "db_migrate": "database"}.get(plan.operation, "label")
+            body["workflow"] = plan.operation if plan.operation == CHANGEOVER else "task"
             body["task"] = {
                 "operation": plan.operation,
                 "environment": plan.environment,
-                "arguments": {named: plan.label},
+                "arguments": _arguments(plan),
             }
         if plan.pull is not None:
             self._sandbox("/github/pulls", {"number": plan.pull, "repository": REPOSITORY})
@@ -145,28 +147,36 @@ class Driver:
         life.workflow_id = answer.json()["workflow_id"]
 
     def _asked(self, life: Life, number: int) -> list[str]:
-        """The ids of what it asks, once it asks so much or was stopped."""
+        """The ids of what it asks, the oldest first, once it asks so much or asks no more."""
 
         def there() -> list[str] | None:
             view = self._call("rosa", "GET", f"/workflows/{life.workflow_id}").json()
             found = [ask["request_id"] for ask in view["approvals"]]
-            return found if len(found) >= number or view["status"] == "needs_attention" else None
+            goes_on = view["status"] in {"running", "waiting"}
+            return found if len(found) >= number or not goes_on else None
 
         return _until(there, f"workflow {life.workflow_id} asks {number} times")
 
+    def _pass_first_step(self, plan: Plan, life: Life) -> None:
+        """Approve what comes before that which the plan is about."""
+        life.requests += self._asked(life, 1)
+        for request_id in life.requests:
+            self._decide(life, request_id, self._voter(plan), "approve", plan.way)
+
     def _end(self, plan: Plan, life: Life) -> None:
+        if plan.waits_in_vain:
+            return
         if plan.operation == "brief":
-            # Every other one waits in vain; the others are decided about when their time is over.
-            if plan.number % 2:
-                return
+            # It is decided about when its time is over, or nearly so.
             time.sleep(random.Random(plan.label).uniform(0, 1.2 * BRIEF_SECONDS))  # noqa: S311
-        if not life.requests:
+        waiting = life.requests[1 if plan.operation == CHANGEOVER else 0 :]
+        if not waiting:
             return
         if plan.end == "cancel":
             body = {"reason": "No longer."}
             self._call("rosa", "POST", f"/workflows/{life.workflow_id}/cancel", body)
             return
-        for request_id in life.requests:
+        for request_id in waiting:
             if plan.end == "both":
                 self._both(plan, life, request_id)
                 continue
@@ -295,6 +305,16 @@ class Driver:
     def _environment(self) -> dict[str, str]:
         # Where one hangs, it is made to say where.
         return {**self._orders.environment, "PYTHONFAULTHANDLER": "1"}
+
+
+def _arguments(plan: Plan) -> Json:
+    """The arguments by which everything that it does can be told from what others do."""
+    if plan.operation == "merge_pull_request":
+        return {}
+    if plan.operation == "run_ci":
+        return {"ref": f"change-{plan.pull}"}
+    named = {"deploy": "service", "db_migrate": "database"}.get(plan.operation, "label")
+    return {named: plan.label}
 
 
 def _command(*arguments: str, **environment: str) -> tuple[int, str]:

@@ -1,7 +1,7 @@
 """What the workflows are and how each of them is decided: the same for the same seed."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,11 +17,25 @@ KINDS: Sequence[tuple[int, Kind]] = (
     (2, ("pair", "production", 2)),
     (2, ("brief", "production", 1)),
     (2, ("two_regions", "", 1)),
+    (2, ("changeover", "production", 1)),
+    (1, ("merge_pull_request", "production", 1)),
+    (1, ("run_ci", "test", 0)),
 )
 ENDS = (*["approve"] * 14, *["reject"] * 4, "both", "both", "cancel")
 # The operations that are graphs of somebody else's.
 GRAPHS = frozenset({"two_regions", "one_question", "same_question_twice"})
+# A workflow of two steps, the second of which has one that takes its place where it is not done.
+CHANGEOVER = "changeover"
+# What is about a pull request.
+PULLS = frozenset({"merge_pull_request", "run_ci"})
 DECISIONS = frozenset({"approve", "reject", "both"})
+# What people may make of a request.
+STATUSES = {
+    "approve": {"approved"},
+    "reject": {"rejected"},
+    "both": {"approved", "rejected"},
+    "cancel": {"cancelled"},
+}
 WAYS = (*["api"] * 4, *["linear"] * 4, *["lost"] * 2, *["comment"] * 2, *["web"] * 3, "command")
 
 
@@ -48,6 +62,24 @@ class Plan:
         """Whether it is a graph of somebody else's."""
         return self.operation in GRAPHS
 
+    @property
+    def outcomes(self) -> Sequence[Collection[str]]:
+        """How each of its requests may end, in the order in which they are opened."""
+        if not self.quorum:
+            return ()
+        last = STATUSES[self.end]
+        if self.operation == CHANGEOVER:
+            return ({"approved"}, last)
+        if self.operation == "brief":
+            # Every other one waits in vain; for the rest it may be too late.
+            return ({"expired"} | (set() if self.waits_in_vain else last),)
+        return (last, last) if self.operation == "two_regions" else (last,)
+
+    @property
+    def waits_in_vain(self) -> bool:
+        """Whether nobody does anything about it."""
+        return self.operation == "brief" and bool(self.number % 2)
+
 
 def plans(seed: int, number: int) -> Iterator[Plan]:
     """So many plans, mixed by the seed."""
@@ -55,6 +87,7 @@ def plans(seed: int, number: int) -> Iterator[Plan]:
     weights, kinds = zip(*KINDS, strict=True)
     for index in range(number):
         operation, environment, quorum = chance.choices(kinds, weights)[0]
+        has_pull = chance.random() < 0.3 or operation in PULLS
         yield Plan(
             number=index,
             label=f"life-{seed}-{index}",
@@ -63,5 +96,5 @@ def plans(seed: int, number: int) -> Iterator[Plan]:
             quorum=quorum,
             end=chance.choice(ENDS),
             way=chance.choice(WAYS),
-            pull=10_000 + index if chance.random() < 0.3 else None,
+            pull=10_000 + index if has_pull else None,
         )

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,16 @@ class Stage(Stack):
         """Start a part, for the first time or anew, with its own clock."""
         by = self.skew.get(name)
         self.run(name, *self.parts[name], more={} if by is None else wrong_clock(by))
+
+    def pool_of(self, name: str) -> Sequence[int]:
+        """The processes that do the work of a worker."""
+        worker = self.processes[name].pid
+        with suppress(FileNotFoundError):
+            return [
+                int(pid)
+                for pid in Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+            ]
+        return ()
 
     def freeze(self, name: str) -> None:
         """Let a process do nothing for a while, as a busy machine would."""

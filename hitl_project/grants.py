@@ -8,8 +8,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 # First nothing, so that a right which is no longer needed goes; all in one transaction. Rows are
-# deleted of few tables, and a table that is not named here is none of them.
+# deleted of few tables, and a table that is not named here is none of them. Temporary tables could
+# stand before ours; PostgreSQL passes over that line where the database is somebody else's.
 _GRANTS = """
+REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC, {role};
 GRANT USAGE ON SCHEMA public TO {role};
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role};
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {role};
@@ -35,5 +37,7 @@ def grant(using: str, **_: Any) -> None:
     role = conninfo_to_dict(settings.DATABASE_URL).get("user")
     if not role or role == connections[using].settings_dict["USER"]:
         return
+    database = str(connections[using].settings_dict["NAME"])
     with connections[using].cursor() as cursor:
-        cursor.execute(sql.SQL(_GRANTS).format(role=sql.Identifier(str(role))))
+        names = {"role": sql.Identifier(str(role)), "database": sql.Identifier(database)}
+        cursor.execute(sql.SQL(_GRANTS).format(**names))

@@ -127,6 +127,8 @@ def test_a_right_of_an_earlier_release_goes(postgres_server: Postgres) -> None:
             LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'""",
         "DROP FUNCTION hitl_refuse_audit_change CASCADE",
         "CREATE TABLE more (id int)",
+        # It would stand before the gateway's own of that name.
+        "CREATE TEMP TABLE approval_requests (id uuid)",
         "CREATE VIEW more AS SELECT 1",
         "CREATE FUNCTION more() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "CREATE SCHEMA more",

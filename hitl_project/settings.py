@@ -289,8 +289,11 @@ DATABASE_POOL: bool | dict[str, int] = (
     if _flag("HITL_DATABASE_POOL", default=False)
     else False
 )
-# Migrations run as the owner of the tables, and grant the application's role what it needs.
-DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", "").strip()
+# Migrations run as the owner of the tables, and grant the application's role what it needs. Nothing
+# else does: what serves would else be able to take the guards away wherever its environment, which
+# may be everybody's, names the owner too.
+_AS_OWNER = sys.argv[1:2] in (["migrate"], ["create_dashboard_role"])
+DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", "").strip() if _AS_OWNER else ""
 DATABASES = {"default": _database(DATABASE_OWNER_URL or DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

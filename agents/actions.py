@@ -27,11 +27,15 @@ class OutcomeUnknown(Exception):
     """The action may or may not have happened: only a person who looks can tell."""
 
 
+class NotBegun(Exception):
+    """Surely nothing of the action was begun, so the approval stays good for a person's retry."""
+
+
 class Executor(Protocol):
     """What carries out one kind of action.
 
     It runs the frozen action and nothing else, ends within the action's `timeout_seconds` plus a
-    few seconds, answers failure as a result, and raises only OutcomeUnknown. The same
+    few seconds, answers failure as a result, and raises only NotBegun and OutcomeUnknown. The same
     `idempotency_key` means the same intention, so that the far side can tell a repetition.
     """
 
@@ -40,7 +44,8 @@ class Executor(Protocol):
         ...
 
 
-# Every field of a frozen action, by its executor, which reads all of these and no other.
+# Every field of a frozen action, by its executor: the operation and its description tell people
+# what it is, and whatever the others say is obeyed.
 _EVERY = {"executor", "operation", "description", "timeout_seconds", "idempotent"}
 FIELDS: dict[str, frozenset[str]] = {
     "command": frozenset({*_EVERY, "argv", "cwd", "pass_env"}),

@@ -1,33 +1,40 @@
 """Begin an action at most once for what it may be begun for, and record how it ended."""
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
-from agents.actions import OutcomeUnknown, load_executor, misfit
+from agents.actions import NotBegun, OutcomeUnknown, load_executor, misfit
 from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
 from agents.standing import go_on
-from approvals import outbox, services, tally, trail
+from approvals import services, tally, trail
+from approvals.clock import clock
 from approvals.core.canonical import digest
 from approvals.core.events import WORKFLOW, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.masking import quiet
 from approvals.models import DatabaseIdentity
 from approvals.selectors.health import NOT_ACCEPTED
-from approvals.selectors.request import get_decided
+from approvals.selectors.request import get_snapshot
 
 log = logging.getLogger(__name__)
 
 # The executor itself ends at its timeout, a command at most 13 s later; what is silent for this
 # much longer has crashed.
 GRACE_SECONDS = 20
+_STOOD_STILL = (
+    "The action was not begun: right before it, its worker stood still or lost the database."
+)
+# Between two attempts to record an end while the database is away.
+_AGAIN_SECONDS = 1.0
 
 
 class NeedsAttention(Exception):
@@ -61,9 +68,9 @@ def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
     """Run the frozen action of an approved request, once.
 
     Raises NeedsAttention where the approval does not hold for it, is too old, or where the action
-    may already have happened; StillRunning while another worker is at it.
+    could not be begun or may already have happened; StillRunning while another worker is at it.
     """
-    request = get_decided(request_id)
+    request = get_snapshot(request_id)
     if request.status is not Status.APPROVED or request.workflow_id != str(run_id):
         raise NeedsAttention(f"Request {request_id} does not approve an action of this run.")
     if request.action is None:
@@ -93,9 +100,12 @@ def _run(begin: _Begin) -> Ended:
         raise claimed
     execute = load_executor(str(begin.action["executor"]))
     try:
+        _must_still_hold(begin, claimed)
         result = execute(begin.action, idempotency_key=begin.key)
-    except OutcomeUnknown as error:
-        _finish(begin, claimed, ExecutionStatus.UNKNOWN, summary=str(error))
+    except (NotBegun, OutcomeUnknown) as error:
+        held = isinstance(error, NotBegun)
+        open_status = ExecutionStatus.HELD if held else ExecutionStatus.UNKNOWN
+        _finish(begin, claimed, open_status, summary=str(error))
         raise NeedsAttention(str(error)) from error
     status = ExecutionStatus.SUCCEEDED if result.succeeded else ExecutionStatus.FAILED
     _finish(
@@ -119,7 +129,7 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
             raise StillRunning(NOT_ACCEPTED)
         if status in ENDED:
             return Ended("cancelled", f"The run had already ended: {status}.")
-        now = outbox.clock()
+        now = clock()
         row = Execution.objects.select_for_update().filter(key=begin.key).first()
         granted = row is not None and row.retry_granted_at is not None
         if row is not None and not granted:
@@ -146,14 +156,37 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
         row.status = ExecutionStatus.STARTED
         row.attempts += 1
         row.claim_token = uuid4()
-        row.lease_until = now + timedelta(
-            seconds=int(begin.action["timeout_seconds"]) + GRACE_SECONDS
-        )
-        row.retry_granted_at, row.started_at, row.summary = None, now, ""
+        row.lease_until = now + timedelta(seconds=_lease_seconds(begin))
+        row.started_at, row.finished_at, row.summary = now, None, ""
+        row.retry_granted_at = None
         row.save()
         _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
         trail.tell(log, "Execution started", position=row.position, attempt=row.attempts)
     return row
+
+
+def _must_still_hold(begin: _Begin, row: Execution) -> None:
+    """NotBegun unless the claim stands in the database, for as long as the action may take.
+
+    Who stood still since then may have lost the thread and the action to another worker. Asked as
+    plain SQL, in a quarter of the time: whoever waits for the action waits for this.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM agents_execution WHERE id = %s AND claim_token = %s"
+                " AND lease_until >= clock_timestamp() + make_interval(secs => %s))",
+                [row.pk, row.claim_token, int(begin.action["timeout_seconds"])],
+            )
+            (holds,) = cursor.fetchone()
+    except (OperationalError, InterfaceError) as error:
+        raise NotBegun(_STOOD_STILL) from error
+    if not holds:
+        raise NotBegun(_STOOD_STILL)
+
+
+def _lease_seconds(begin: _Begin) -> int:
+    return int(begin.action["timeout_seconds"]) + GRACE_SECONDS
 
 
 def _standing(row: Execution, now: datetime) -> Ended | NeedsAttention | None:
@@ -192,12 +225,33 @@ def too_late(request: Snapshot | None, now: datetime) -> str:
 
 
 def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any) -> None:
+    """Record how an action ended, also where the database is away for less than a lease.
+
+    Nobody else knows. With its session the thread's lock may have gone to another worker, but that
+    one leaves the action alone until the lease is over, and the claim's token guards the record.
+    """
+    gives_up_at = time.monotonic() + _lease_seconds(begin)
+    while True:
+        try:
+            _record_end(begin, row, status, **facts)
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() > gives_up_at:
+                raise
+            log.warning("%s %s, which cannot be recorded yet: %s", begin.key, status, error)
+            # Otherwise every attempt would meet the same broken connection.
+            connection.close()
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return
+
+
+def _record_end(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any) -> None:
     with transaction.atomic():
         run = Run.objects.select_for_update().get(pk=begin.run_id)
         held = Execution.objects.filter(pk=row.pk, claim_token=row.claim_token)
         stood = held.values("status", "summary").first()
         told = quiet(run, facts["summary"])
-        now = outbox.clock()
+        now = clock()
         if stood is None or not held.update(
             status=status, finished_at=now, claim_token=None, **facts
         ):
@@ -216,7 +270,8 @@ def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any
         if stood["status"] != status:
             tally.count(EXECUTIONS, status)
         trail.tell(
-            *(log, "Execution finished"),
+            log,
+            "Execution finished",
             status=status,
             position=row.position,
             attempt=row.attempts,

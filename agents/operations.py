@@ -39,9 +39,6 @@ class Operations:
         """The names of all operations, sorted."""
         return sorted(self._operations)
 
-    def __getitem__(self, name: str) -> Operation:
-        return self._operations[name]
-
     def resolve(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """The action that this task stands for.
 

@@ -6,7 +6,6 @@ from typing import Any
 from agents.models import Run, RunStatus
 from agents.registry import BUILT_IN
 from approvals.core.intake import harmless
-from approvals.core.lifecycle import Status
 from approvals.selectors.request import snapshots_of_thread
 
 _ENDS = {
@@ -46,11 +45,6 @@ def outcome_of(run: Run, values: Mapping[str, Any]) -> tuple[RunStatus, dict[str
         results = [harmless(result) for result in values.get("results", [])]
         return status, {"outcome": outcome, "steps": results}
     decided = [r for r in snapshots_of_thread(run.thread_id) if r.decided_at is not None]
-    ended_by = {
-        Status.REJECTED: RunStatus.REJECTED,
-        Status.EXPIRED: RunStatus.EXPIRED,
-        Status.CANCELLED: RunStatus.CANCELLED,
-    }
     last = max(decided, key=lambda r: str(r.decided_at), default=None)
-    status = ended_by.get(last.status, RunStatus.COMPLETED) if last else RunStatus.COMPLETED
+    status = _ENDS.get(last.status, RunStatus.COMPLETED) if last else RunStatus.COMPLETED
     return status, {"outcome": str(status), "values": harmless(dict(values))}

@@ -9,10 +9,10 @@ from agents.models import ENDED, UNSETTLED, Execution, ExecutionStatus, Run
 from agents.standing import locked, need_attention
 from approvals import services, tally
 from approvals.actors import able
-from approvals.core import intake
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
-from approvals.errors import InvalidInput, NotAllowed
+from approvals.errors import NotAllowed
+from approvals.inputs import must_be_words
 
 
 def accept_database(*, actor: Actor, reason: str, nothing_lost: bool = False) -> int:
@@ -23,8 +23,7 @@ def accept_database(*, actor: Actor, reason: str, nothing_lost: bool = False) ->
     Returns how many were. May be repeated where it was interrupted. Raises NotAllowed and
     InvalidInput.
     """
-    if not reason.strip() or intake.text_fault(reason, intake.MAX_WORDS):
-        raise InvalidInput("reason", f"Give a reason of at most {intake.MAX_WORDS} characters.")
+    must_be_words("reason", reason, required=True)
     if not able(actor, Ability.SETTLE_RUN):
         raise NotAllowed("Only an operator may accept a database.")
     sentence = (

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from traceback import format_exception
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +21,9 @@ from agents import checkpoints, executions, fit, payloads
 from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, GraphSpec, graph_spec, kept_spec
-from agents.standing import need_attention
-from approvals import outbox, services, trail
+from agents.standing import cancel_pending, need_attention
+from approvals import outbox, services, trail, unexpected
+from approvals.clock import clock
 from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.errors import Refusal
@@ -97,6 +97,9 @@ def _thread(thread_id: str) -> Iterator["_Thread"]:
     with checkpoints.locked(thread_id) as saver:
         # Read under the lock: whoever held it before may have ended the run, or died in its graph.
         run = Run.objects.filter(thread_id=thread_id).first()
+        if run is not None and run.status in ENDED:
+            # A worker that died while it opened requests may have left some behind.
+            cancel_pending(run, services.SYSTEM, f"The run was {run.status}.")
         # What needs attention goes on by `settle_run` alone, which owes every verdict again.
         if run is None or run.status in {*ENDED, RunStatus.NEEDS_ATTENTION}:
             raise _Overtaken
@@ -139,15 +142,6 @@ def _blank(spec: GraphSpec) -> tuple[Any, str]:
     """
     graph = spec.build().compile()
     return graph, "" if spec.name == BUILT_IN else fit.source(spec.path, graph)
-
-
-def _log_failure(run: Run, error: Exception) -> None:
-    """Log what a graph raised, with its traceback, without the secrets of the run's task."""
-    text = "Run %s stopped inside its graph"
-    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (run.pk,), None)
-    # Where whoever formats a line looks for a traceback that is text already.
-    record.exc_text = quiet(run, "".join(format_exception(error)).rstrip())
-    log.handle(record)
 
 
 class _Thread:
@@ -238,7 +232,7 @@ class _Thread:
         """An old approval lets no foreign node act; the built-in one asks before each action."""
         if self.run.graph == BUILT_IN or request.status is not Status.APPROVED:
             return
-        late = executions.too_late(request, outbox.clock())
+        late = executions.too_late(request, clock())
         if late and not self._settled_after(late):
             raise Stopped(late)
 
@@ -283,7 +277,8 @@ class _Thread:
             # A node of a graph that is not ours may raise anything, after any effect: that is
             # for a person to judge, never for a retry.
             self._left()
-            _log_failure(self.run, error)
+            text = "Run %s stopped inside its graph"
+            unexpected.log_traceback(log, self.run, error, text, self.run.pk)
             raise Stopped(f"The graph failed with {type(error).__name__}: {error}") from error
         self._has_asked = True
         self._left()

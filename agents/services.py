@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 
 from agents.metrics import EXECUTIONS
 from agents.models import ENDED, UNSETTLED, Execution, ExecutionStatus, Run, RunStatus
@@ -16,6 +15,7 @@ from agents.standing import cancel_pending, end, go_on, hint, locked
 from agents.templates import SINGLE_TASK, UnfitTask, single_step, workflow_templates
 from approvals import outbox, services, tally, trail
 from approvals.actors import able
+from approvals.clock import clock
 from approvals.core import intake
 from approvals.core.canonical import digest
 from approvals.core.events import EventName
@@ -27,9 +27,13 @@ from approvals.errors import (
     InvalidInput,
     NotAllowed,
 )
+from approvals.inputs import must_be_one_pull_request, must_be_texts, must_be_words
 from approvals.masking import quiet
 
 log = logging.getLogger(__name__)
+
+# What a person may say of a run that needs attention.
+OUTCOMES = ("done", "retry", "abandon")
 
 
 def start_run(
@@ -53,26 +57,21 @@ def start_run(
         "pr_url": pr_url or "",
         "github_repo": github_repo or str(task.get("github_repo") or ""),
     }
-    asked_by, key = requested_by or actor.name, idempotency_key or ""
+    asked_by, key = (requested_by or "").strip() or actor.name, idempotency_key or ""
     _check(task, facts, {"requested_by": asked_by, "idempotency_key": key})
     body_digest = digest([workflow, task, asked_by, facts]) if key else ""
-    if existing := _existing(actor, key):
-        return _same(existing, body_digest)
-    run = _drafted(workflow, task, facts)
-    run.requested_by, run.opened_by_id = asked_by, actor.user_id
-    run.idempotency_key, run.idempotency_digest = key, body_digest
-    try:
-        with trail.step("start_run", workflow_id=run.pk, via=actor.via), transaction.atomic():
-            run.save(force_insert=True)
-            told = {"workflow": workflow}
-            services.record_run_event(run.pk, EventName.RUN_STARTED, told, actor=actor)
-            trail.tell(log, "Run started", workflow=workflow)
-            transaction.on_commit(hint, robust=True)
-    except IntegrityError:
-        twin = _existing(actor, key)
-        if twin is None:
-            raise
-        return _same(twin, body_digest)
+    with trail.step("start_run", via=actor.via), transaction.atomic():
+        if key and (existing := _existing(actor, key)) is not None:
+            return _same(existing, body_digest)
+        run = _drafted(workflow, task, facts)
+        run.requested_by, run.opened_by_id = asked_by, actor.user_id
+        run.idempotency_key, run.idempotency_digest = key, body_digest
+        trail.know(workflow_id=run.pk)
+        run.save(force_insert=True)
+        told = {"workflow": workflow}
+        services.record_run_event(run.pk, EventName.RUN_STARTED, told, actor=actor)
+        trail.tell(log, "Run started", workflow=workflow)
+        transaction.on_commit(hint, robust=True)
     return run
 
 
@@ -82,8 +81,7 @@ def cancel_run(run_id: UUID, *, actor: Actor, reason: str) -> None:
     An action that is at work is not interrupted. Raises RequestNotFound, NotAllowed, AlreadyEnded
     and InvalidInput.
     """
-    if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
-        raise InvalidInput("reason", f"The reason {fault}.")
+    must_be_words("reason", reason)
     with trail.step("cancel_run", workflow_id=run_id, via=actor.via), transaction.atomic():
         run = locked(run_id)
         if not able(actor, to_cancel(actor, run.opened_by_id)):
@@ -102,10 +100,9 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> Run:
     stopped. abandon: it did not happen and shall not; the run ends as failed. Whatever a worker
     still says about the action counts no more. Raises RequestNotFound, NotAllowed and InvalidInput.
     """
-    if outcome not in {"done", "retry", "abandon"}:
+    if outcome not in OUTCOMES:
         raise InvalidInput("outcome", "A run is settled as done, retry or abandon.")
-    if not reason.strip() or intake.text_fault(reason, intake.MAX_WORDS):
-        raise InvalidInput("reason", f"Give a reason of at most {intake.MAX_WORDS} characters.")
+    must_be_words("reason", reason, required=True)
     if not able(actor, Ability.SETTLE_RUN):
         raise NotAllowed("Only an operator may settle a run.")
     with trail.step("settle_run", workflow_id=run_id, via=actor.via), transaction.atomic():
@@ -122,7 +119,7 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> Run:
 
 def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
     unsettled = Execution.objects.filter(run=run, status__in=UNSETTLED)
-    now = outbox.clock()
+    now = clock()
     if outcome == "abandon":
         abandoned = unsettled.update(
             status=ExecutionStatus.ABANDONED, summary=sentence, finished_at=now, claim_token=None
@@ -211,21 +208,19 @@ def _shared_facts(task: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
 def _check(task: Mapping[str, Any], facts: Mapping[str, Any], asked: Mapping[str, str]) -> None:
     if (fault := intake.task_fault(task)) is not None:
         raise InvalidInput("task", f"The task {fault}.")
-    limits = {"pr_url": 500, "github_repo": 500}
-    texts = {field: facts[field] for field in limits} | dict(asked)
-    for field, value in texts.items():
-        if (text_fault := intake.text_fault(value, limits.get(field, 200))) is not None:
-            raise InvalidInput(field, f"{field} {text_fault}.")
-    fault_in = intake.pull_request_fault(
-        facts["pr_number"], facts["pr_url"], facts["github_repo"], settings.PULL_REQUEST_HOSTS
-    )
-    if fault_in is not None:
-        raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
+    url, repository = facts["pr_url"], facts["github_repo"]
+    must_be_texts({"pr_url": url, "github_repo": repository, **asked})
+    must_be_one_pull_request(facts["pr_number"], url, repository)
 
 
 def _existing(actor: Actor, key: str) -> Run | None:
-    if not key:
-        return None
+    """The run that the key began before, if any; nobody else uses it until the commit."""
+    # The constraint does not see keys of nobody's, and would fail with the task in the statement.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"starting {actor.user_id} {key}"],
+        )
     return Run.objects.filter(opened_by_id=actor.user_id, idempotency_key=key).first()
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
 
 from agents.metrics import RUNS_ENDED
 from agents.models import ENDED, Run, RunStatus
 from approvals import outbox, services, tally, trail
+from approvals.clock import clock
 from approvals.core import intake
 from approvals.core.events import WORKFLOW, EventName
 from approvals.core.lifecycle import Actor, Status
@@ -32,10 +32,10 @@ def locked(run_id: UUID) -> Run:
 
 
 def end(run: Run, status: RunStatus, result: Mapping[str, Any]) -> None:
-    """Give a locked run, which has not ended yet, its last status and its result."""
-    run.status, run.result, run.ended_at = status, dict(result), outbox.clock()
+    """Give a locked run, which has not ended yet, its last status, its steps and its result."""
+    run.status, run.result, run.ended_at = status, dict(result), clock()
     run.attention = ""
-    run.save(update_fields=["status", "result", "ended_at", "attention"])
+    run.save(update_fields=["status", "steps", "result", "ended_at", "attention"])
     tally.count(RUNS_ENDED, status)
     trail.tell(log, "Run ended", status=status)
 
@@ -54,6 +54,8 @@ def need_attention(run_id: UUID, sentence: str) -> None:
     with trail.step("stop_run", workflow_id=run_id, channel=WORKFLOW), transaction.atomic():
         run = locked(run_id)
         if run.status in ENDED:
+            # What stopped may have asked people something before it learned of the end.
+            cancel_pending(run, services.SYSTEM, f"The run was {run.status}.")
             return
         run.status, run.attention = (
             RunStatus.NEEDS_ATTENTION,
@@ -69,9 +71,11 @@ def need_attention(run_id: UUID, sentence: str) -> None:
 def go_on(run: Run, *, may_continue: bool) -> None:
     """Let a locked run that needed attention go on, and owe it a turn."""
     run.status, run.attention, run.may_continue = RunStatus.RUNNING, "", may_continue
-    run.save(update_fields=["status", "attention", "may_continue"])
     Run.objects.filter(pk=run.pk).update(
-        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=outbox.clock()
+        status=run.status,
+        attention=run.attention,
+        may_continue=run.may_continue,
+        **Run.raised(),
     )
     transaction.on_commit(hint, robust=True)
 

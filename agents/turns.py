@@ -1,5 +1,6 @@
 """The turns of runs: what a worker does for one, and what follows in the tables."""
 
+import logging
 from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
@@ -12,12 +13,15 @@ from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
 from agents.standing import cancel_pending, end, locked, need_attention
-from approvals import outbox, services, tally, trail
-from approvals.core.events import WORKFLOW, ChannelBusy, EventName, Snapshot
+from approvals import outbox, services, tally, trail, unexpected
+from approvals.clock import clock
+from approvals.core.events import WORKFLOW, ChannelBusy, ChannelError, EventName, Snapshot
 from approvals.core.lifecycle import Actor, Status, Via
 from approvals.errors import AlreadyDecided, Refusal
 from approvals.selectors.request import snapshots_of_thread
 from approvals.services import SYSTEM
+
+log = logging.getLogger(__name__)
 
 # A dead worker lets go of its thread, and its action is taken over when the lease ends. What still
 # stands so long after that is held by a worker that is silent and alive, and keeps all others out.
@@ -30,19 +34,37 @@ def advance_next() -> bool:
     if run is None:
         return False
     with trail.step("take_turn", workflow_id=run.pk, channel=WORKFLOW):
-        _advance(run)
+        try:
+            _advance(run)
+        except Exception as error:
+            # Wide on purpose, as for deliveries: what this run raises it raises at every turn, and
+            # were the task left to end, the run would stay the first to be claimed.
+            if unexpected.is_outage(error):
+                raise
+            unexpected.log_traceback(log, run, error, "The turn of run %s failed", run.pk)
+            _put_off(run, ChannelError(unexpected.sentence(run, error)))
     return True
 
 
+def _put_off(run: Run, error: ChannelError) -> None:
+    """Let the run have another turn later, which may find what it needs, up to the bound."""
+    if run.attempts + 1 < outbox.MAX_ATTEMPTS:
+        outbox.settle(run, **outbox.backed_off(run, error, clock()))
+        return
+    need_attention(run.pk, str(error))
+    outbox.settle(run, done=run.wanted)
+
+
 def _advance(run: Run) -> None:
-    if run.status in ENDED or run.status == RunStatus.NEEDS_ATTENTION:
-        outbox.settle(run, done=run.wanted)
-        if run.status in ENDED:
-            # A worker that died while it opened requests may have left some behind.
-            cancel_pending(run, SYSTEM, f"The run was {run.status}.")
+    if run.status == RunStatus.NEEDS_ATTENTION:
+        outbox.settle(run, done=run.wanted, attempts=0, last_error="")
         return
     if run.attempts >= outbox.MAX_ATTEMPTS:
-        need_attention(run.pk, "Whoever gave this run its turn died every time.")
+        need_attention(
+            run.pk,
+            "Whoever gave this run its turn died every time: find out from the workers' log what"
+            " ends them, mostly a lack of memory, then settle the run.",
+        )
         outbox.settle(run, done=run.wanted)
         return
     try:
@@ -51,7 +73,7 @@ def _advance(run: Run) -> None:
             runtime.take_turn(run.thread_id, _capture)
     except ChannelBusy:
         wait = timedelta(seconds=outbox.BUSY_SECONDS)
-        outbox.settle(run, attempts=0, not_before=outbox.clock() + wait)
+        outbox.settle(run, attempts=0, not_before=clock() + wait)
         return
     outbox.settle(run, done=run.wanted, attempts=0, last_error="")
     outbox.wake_thread(run.thread_id)
@@ -91,7 +113,7 @@ def flag_silent_workers(after_seconds: float = SILENT_SECONDS) -> None:
     """A run whose worker hangs in the middle of an action needs a person: nobody can take over."""
     overdue = Execution.objects.filter(
         status=ExecutionStatus.STARTED,
-        lease_until__lte=outbox.clock() - timedelta(seconds=after_seconds),
+        lease_until__lte=clock() - timedelta(seconds=after_seconds),
         run__status=RunStatus.RUNNING,
     )
     for pk, run_id, token in list(overdue.values_list("pk", "run_id", "claim_token")):
@@ -176,9 +198,9 @@ def _record(run: Run, position: runtime.Position) -> None:
             return
         if row.graph == BUILT_IN:
             row.steps = shown_steps(position.values, waiting=bool(position.asks))
-            row.save(update_fields=["steps"])
         if not position.finished:
-            Run.objects.filter(pk=row.pk).update(status=RunStatus.WAITING)
+            row.status = RunStatus.WAITING
+            row.save(update_fields=["status", "steps"])
             return
         status, result = outcome_of(row, position.values)
         end(row, status, result)

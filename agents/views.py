@@ -17,8 +17,8 @@ from agents import selectors, services, wording
 from agents.forms import ReasonForm, RunFilters
 from agents.models import ENDED, RunStatus
 from agents.outline import unsettled
-from approvals import outbox
 from approvals.actors import able
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability, to_cancel
 from approvals.errors import RequestNotFound
@@ -26,8 +26,6 @@ from approvals.masking import quiet, quiet_json
 from approvals.templatetags.pages import plain_lines
 from approvals.views.access import PageRequest, actor_of, is_live, signed_in
 from approvals.views.acting import NOTHING_SENT, Answer, Button, act
-
-OUTCOMES = ("done", "retry", "abandon")
 
 
 @require_safe
@@ -38,7 +36,7 @@ def run_list(request: PageRequest) -> HttpResponse:
     fits = filters.is_valid()
     chosen = filters.chosen() if fits else {}
     after = filters.cleaned_data.get("after") if fits else None
-    now = outbox.clock()
+    now = clock()
     found = selectors.list_runs(chosen, now, after=after) if fits else None
     context = {
         "now": now,
@@ -126,7 +124,7 @@ def _asked(context: Mapping[str, Any]) -> set[str]:
 
 
 def _context(run_id: UUID, actor: Actor, bound: Mapping[str, forms.Form]) -> dict[str, Any]:
-    now = outbox.clock()
+    now = clock()
     found = selectors.run_detail(run_id, now)
     run, shown = found.run, found.outline
     stopped = run.status == RunStatus.NEEDS_ATTENTION

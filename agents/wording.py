@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from agents.models import Run, RunStatus
@@ -10,9 +10,11 @@ from agents.outline import Outline, StepStatus, StepView, unsettled
 from agents.templates import SINGLE_TASK, workflow_templates
 from approvals.core.events import EventName
 from approvals.masking import quiet, quiet_json
-from approvals.models import AuditEntry
 from approvals.selectors.request import Asked
 from approvals.wording import duration, headline, plain, told
+
+if TYPE_CHECKING:
+    from approvals.models import AuditEntry
 
 STATUSES: Mapping[str, str] = {
     RunStatus.NEEDS_ATTENTION: "Needs attention",
@@ -187,14 +189,14 @@ def settled(run: Run, outcome: str) -> str:
 class Happening:
     """An entry of the timeline in words; `asked` is the request that it is about."""
 
-    entry: AuditEntry
+    entry: "AuditEntry"
     phrase: str
     quote: str
     about: str
     asked: Asked | None
 
 
-def happened(run: Run, entry: AuditEntry, requests: Mapping[UUID, Asked]) -> Happening:
+def happened(run: Run, entry: "AuditEntry", requests: Mapping[UUID, Asked]) -> Happening:
     """The words for an entry in the log of a run or of one of its requests."""
     words = told(entry.name, quiet_json(run, entry.data), entry.actor)
     # The step says which operation was begun.

@@ -75,6 +75,7 @@ def _execution(row: "ApprovalRequest", log: Log, now: datetime) -> Sequence[Step
     how = {
         "succeeded": Step(Mark.DONE, "The operation succeeded.", ended.at, summary),
         "failed": Step(Mark.TROUBLE, "The operation failed.", ended.at, summary),
+        "held": Step(Mark.TROUBLE, "The operation was not begun.", ended.at, summary),
     }
     unclear = Step(Mark.TROUBLE, "Whether the operation happened is not known.", ended.at, summary)
     return [how.get(str(ended.data.get("status")), unclear)]
@@ -108,7 +109,7 @@ def _channels(deliveries: "Sequence[Delivery]") -> Iterator[Step]:
         yield Step(Mark.DONE, f"{_named(told)} {_verb(told, 'has', 'have')} been told.", latest)
     if owed := by_state.get("owed"):
         yield Step(Mark.NOW, f"{_named(owed)} {_verb(owed, 'is', 'are')} told next.")
-    for state, words in (("failing", "could not be reached yet"), ("stopped", "was given up on")):
+    for state, words in (("failing", "could not be reached yet"), ("given_up", "was given up on")):
         for row in by_state.get(state, ()):
             yield Step(Mark.TROUBLE, f"{_named([row])} {words}.", row.gave_up_at)
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictInt, StrictStr, St
 
 from approvals import live, outbox, services
 from approvals.bearer import ApiCall, actor_of
+from approvals.clock import clock
 from approvals.core import intake, lifecycle
 from approvals.core.events import LINEAR
 from approvals.core.lifecycle import Choice
@@ -30,12 +31,6 @@ _PROBLEMS = frozenset({401, 403, 404, 409, 422})
 router = Router(tags=["approvals"])
 
 
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("contains a NUL")
-    return text
-
-
 def _sayable(text: str) -> str:
     if (fault := intake.text_fault(text, intake.MAX_WORDS)) is not None:
         raise ValueError(f"The reason {fault}.")
@@ -45,7 +40,6 @@ def _sayable(text: str) -> str:
 Wait = Annotated[
     float, Query(ge=0, allow_inf_nan=False, description="How long to wait; 30 s at most.")
 ]
-Word = Annotated[str | None, AfterValidator(lambda text: text and _storable(text))]
 Reason = Annotated[
     StrictStr,
     StringConstraints(strip_whitespace=True, min_length=1),
@@ -139,10 +133,10 @@ class EndedAnswer(Schema):
 class Filters(Schema):
     """Which requests to list."""
 
-    status: Word = None
-    risk_level: Word = None
-    agent: Word = None
-    environment: Word = None
+    status: str | None = None
+    risk_level: str | None = None
+    agent: str | None = None
+    environment: str | None = None
     cursor: str = ""
     limit: int = Field(50, ge=1, le=MAX_PAGE_SIZE)
 
@@ -290,7 +284,7 @@ def _find(reference: str) -> UUID:
 def _read(request_id: UUID) -> tuple[dict[str, Any], float]:
     """The request as an item, and for how many seconds it may stay as it is: 0 once decided."""
     row = get_request(request_id)
-    now = outbox.clock()
+    now = clock()
     item = approval_item(row, now)
     pending = item["status"] is lifecycle.Status.PENDING
     return item, (row.expires_at - now).total_seconds() if pending else 0.0

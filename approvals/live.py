@@ -164,9 +164,9 @@ class Poller:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while self._open():
-                await self._follow()
+            await self._follow()
         finally:
+            # Nothing was awaited since nobody watched: whoever watches next starts another.
             _pollers.pop(loop, None)
 
     async def _follow(self) -> None:

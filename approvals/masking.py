@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from approvals.policy import masked_keys
 
@@ -110,6 +111,8 @@ def _texts(value: Any) -> Iterator[str]:
         return
     elif len(text := str(value)) >= _SHORTEST_SECRET:
         yield text
+        # As it stands in the path of an action's address.
+        yield quote(text, safe="", errors="replace")
 
 
 def _without(value: Any, secrets: list[str]) -> Any:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from celery import current_app
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import (
     Case,
     DateTimeField,
@@ -26,8 +26,9 @@ from django.db.models import (
 from django.db.models.functions import Greatest, Now
 from django.utils.module_loading import import_string
 
-from approvals import audit, search, tally, trail
+from approvals import audit, search, tally, trail, unexpected
 from approvals.audit import SYSTEM, Fact
+from approvals.clock import clock
 from approvals.core.events import (
     GITHUB,
     LINEAR,
@@ -43,7 +44,7 @@ from approvals.core.events import (
 )
 from approvals.core.intake import harmless
 from approvals.core.lifecycle import Status
-from approvals.core.queues import Queue
+from approvals.core.queues import HINT_SECONDS, Queue
 from approvals.core.risk import Risk
 from approvals.models import (
     ApprovalRequest,
@@ -88,19 +89,12 @@ def channels() -> Mapping[str, Channel]:
     return {channel.name: channel for channel in found}
 
 
-def clock() -> datetime:
-    """The database's time now, with its zone."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        return cast("datetime", cursor.fetchone()[0])
-
-
 # Owe
 
 
 def open_deliveries(request: ApprovalRequest) -> None:
     """Owe every channel that wants the new request its first delivery."""
-    snapshot = request.snapshot(votes=())
+    snapshot = request.snapshot()
     wanted = [name for name, channel in channels().items() if channel.wants(snapshot)]
     concerned = concerned_channels(EventName.OPENED, wanted)
     Delivery.objects.bulk_create(
@@ -126,9 +120,8 @@ def nudge(request_id: UUID, channel: str) -> None:
 
 
 def _raise(request_ids: Sequence[UUID], names: Sequence[str]) -> None:
-    Delivery.objects.filter(request_id__in=request_ids, channel__in=names).update(
-        wanted=F("wanted") + 1, attempts=0, gave_up_at=None, not_before=ClockTimestamp()
-    )
+    rows = Delivery.objects.filter(request_id__in=request_ids, channel__in=names)
+    rows.update(**Owed.raised())
     _hint_on_commit(names)
 
 
@@ -149,7 +142,7 @@ def hint(channel: str) -> None:
 
 def hint_task(name: str, queue: Queue, *arguments: str) -> None:
     """Send a task that looks at the rows; it expires, so that hints do not pile up unheard."""
-    current_app.send_task(name, list(arguments), queue=queue, expires=60)
+    current_app.send_task(name, list(arguments), queue=queue, expires=HINT_SECONDS)
 
 
 # Claim
@@ -255,10 +248,29 @@ def deliver_next(channel_name: str) -> bool:
         return False
     with trail.step("deliver", request_id=row.request_id, channel=channel_name):
         if row.attempts >= MAX_ATTEMPTS:
-            _failed(row, ChannelError("Whoever worked on this died every time.", permanent=True))
+            sentence = (
+                "Whoever worked on this died every time: find out from the workers' log what ends"
+                " them, mostly a lack of memory, then retry the delivery."
+            )
+            _failed(row, ChannelError(sentence, permanent=True))
         else:
-            _converge(row, channels()[channel_name])
+            _attempt(row, channels()[channel_name])
     return True
+
+
+def _attempt(row: Delivery, channel: Channel) -> None:
+    """Converge; whatever that raises, beyond what channels may raise, is a failure of this row."""
+    try:
+        _converge(row, channel)
+    except Exception as error:
+        # Wide on purpose, and nothing is hidden by it. What this row raises it raises at every try,
+        # and only a failure moves `not_before`: were the task left to end, the row would stay the
+        # first to be claimed, and a few of its kind would use up the hints of all others. An outage
+        # is no row's fault, so that does end the task.
+        if unexpected.is_outage(error):
+            raise
+        unexpected.log_traceback(log, row, error, "Delivery %s failed unexpectedly", row.pk)
+        _failed(row, ChannelError(unexpected.sentence(row, error)))
 
 
 def _converge(row: Delivery, channel: Channel) -> None:
@@ -266,12 +278,11 @@ def _converge(row: Delivery, channel: Channel) -> None:
     # what is told about it.
     since = [] if row.channel == WORKFLOW else _since(row)
     request = ApprovalRequest.objects.get(pk=row.request_id)
-    votes = () if row.channel == WORKFLOW else None
     trail.know(workflow_id=request.workflow_id, opened_in=request.traceparent)
     # The lock on its thread keeps others away from a run, however long its action takes.
     holding = _held.set(None if row.channel == WORKFLOW else row)
     try:
-        receipt = channel.converge(request.snapshot(row.memory, votes), since)
+        receipt = channel.converge(request.snapshot(row.memory), since)
     except ChannelBusy:
         settle(row, attempts=0, not_before=clock() + timedelta(seconds=BUSY_SECONDS))
     except ChannelError as error:
@@ -296,8 +307,16 @@ def _since(row: Delivery) -> list[Event]:
 
 
 def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
+    # The column is unique: empty would be one issue for all.
+    issue = receipt.reference if row.channel == LINEAR else ""
     with transaction.atomic():
-        request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
+        # With whichever other request has the identifier; in one order, so that no two workers
+        # that lock both wait for each other.
+        rows = ApprovalRequest.objects.select_for_update(no_key=True).order_by("pk")
+        locked = {
+            each.pk: each for each in rows.filter(Q(pk=row.request_id) | Q(linear_issue_id=issue))
+        }
+        request = locked.pop(row.request_id)
         now = clock()
         # What a run's delivery remembers is what `note_resumed` wrote meanwhile.
         memory = {} if row.channel == WORKFLOW else {"memory": dict(receipt.memory)}
@@ -315,10 +334,10 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
         )
         if not settled:
             return
-        # The column is unique: empty would be one issue for all.
-        issue = receipt.reference if row.channel == LINEAR else ""
         linked = bool(issue) and request.linear_issue_id != issue
         if linked:
+            for former in locked.values():
+                _unlink(former)
             request.linear_issue_id = issue
             request.linear_issue_url = receipt.url
             request.save(update_fields=["linear_issue_id", "linear_issue_url"])
@@ -329,6 +348,26 @@ def _succeeded(row: Delivery, receipt: Receipt, told: int) -> None:
         if linked:
             # The comment on the pull request shows the link to the issue.
             nudge(request.pk, GITHUB)
+
+
+def _unlink(former: ApprovalRequest) -> None:
+    """Let a request have no issue any more: Linear has given its identifier to another's.
+
+    Another workspace, or an emptied one, counts from 1 anew, and so does a team that takes over
+    another's key. Whoever names an issue, or follows a link, must get the one that they see.
+    """
+    issue = former.linear_issue_id
+    former.linear_issue_id = former.linear_issue_url = None
+    former.save(update_fields=["linear_issue_id", "linear_issue_url"])
+    trail.tell(
+        *(log, "Linear has given an identifier again"),
+        error=f"{issue} was the issue of the request {former.pk}, and is now another's. Does"
+        " LINEAR_API_KEY belong to another workspace than before, or was it emptied?",
+        former_request_id=str(former.pk),
+    )
+    if former.status == Status.PENDING:
+        # Is there still an issue on which people can decide it? Its delivery will tell.
+        nudge(former.pk, LINEAR)
 
 
 def _failed(row: Delivery, error: ChannelError) -> None:
@@ -344,7 +383,8 @@ def _failed(row: Delivery, error: ChannelError) -> None:
         if not settle(row, **changes):
             return
         trail.tell(
-            *(log, "Delivery failed"),
+            log,
+            "Delivery failed",
             error=harmless(str(error)),
             delivery_id=row.pk,
             attempts=row.attempts + 1,
@@ -394,8 +434,7 @@ def wake_thread(thread_id: str) -> None:
 def nudge_thread(thread_id: str) -> None:
     """Owe the run of a thread every verdict once more; what it already used is passed over."""
     rows = Delivery.objects.filter(channel=WORKFLOW, request__thread_id=thread_id, wanted__gt=0)
-    for request_id in rows.values_list("request_id", flat=True):
-        nudge(request_id, WORKFLOW)
+    _raise(list(rows.values_list("request_id", flat=True)), [WORKFLOW])
 
 
 def given_up_threads() -> list[str]:

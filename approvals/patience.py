@@ -12,11 +12,15 @@ from approvals.errors import InvalidInput
 PATIENCE_MS = 5_000
 
 
+class TookTooLong(InvalidInput):
+    """What was asked for was not found in the time that a list may take."""
+
+
 @contextmanager
 def patiently() -> Iterator[datetime]:
     """Read within a bound on every statement; yields the database's time.
 
-    InvalidInput, which says so, where a statement is given up. What is read is lost with it:
+    TookTooLong, which says so, where a statement is given up. What is read is lost with it:
     nothing may be written within.
     """
     try:
@@ -31,7 +35,7 @@ def patiently() -> Iterator[datetime]:
     except OperationalError as error:
         if not isinstance(error.__cause__, QueryCanceled):
             raise
-        raise InvalidInput(
+        raise TookTooLong(
             "filters",
             f"To find these requests takes more than {PATIENCE_MS / 1_000:g} seconds, so it was"
             " given up. Ask for less: add a filter, write whole words, or leave out what is older.",

@@ -146,7 +146,13 @@ def literal_environments() -> tuple[str, ...]:
 
 
 def _current_policies() -> _PoliciesFile:
-    return load_policies(settings.HITL_CONFIG_DIR / "hitl" / "approval-policies.yaml")
+    return _policies_in(settings.HITL_CONFIG_DIR)
+
+
+# Asked several times for each row of a page: even putting the path together would be felt.
+@lru_cache(maxsize=8)
+def _policies_in(folder: Path) -> _PoliciesFile:
+    return load_policies(folder / "hitl" / "approval-policies.yaml")
 
 
 def masked_keys() -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def deliver(channel: str) -> None:
 @shared_task
 def expire_overdue() -> None:
     """Expire what nobody decided in time."""
-    while services.expire_overdue() >= 500:
+    while services.expire_overdue():
         pass
 
 
@@ -42,11 +42,14 @@ def sweep() -> None:
     """Find what is due and wake the workers for it; harmless when doubled."""
     if not is_database_accepted():
         log.error(NOT_ACCEPTED)
-    expire_overdue()
-    for channel in outbox.channels():
-        outbox.hint(channel)
-    outbox.hint_task("agents.tasks.advance_runs", Queue.RUNS)
-    outbox.hint_task("agents.tasks.flag_stuck_runs", Queue.RUNS)
+    # Neither keeps the other back: nobody else finds what hints lost, or what is overdue.
+    try:
+        for channel in outbox.channels():
+            outbox.hint(channel)
+        outbox.hint_task("agents.tasks.advance_runs", Queue.RUNS)
+        outbox.hint_task("agents.tasks.flag_stuck_runs", Queue.RUNS)
+    finally:
+        expire_overdue()
     # Last: a sweep that fails has not swept, and must not look as if it had.
     services.beat_heart(Queue.SWEEPS)
 

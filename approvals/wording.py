@@ -257,6 +257,7 @@ def _executed(data: Mapping[str, Any]) -> Told:
     phrases = {
         "failed": "tried to carry the operation out, and it failed",
         "unknown": "cannot tell whether the operation was carried out",
+        "held": "could not begin the operation",
     }
     phrase = phrases.get(str(data.get("status")), "carried the operation out")
     return Told(phrase, _text(data, "summary"))

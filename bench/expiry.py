@@ -12,6 +12,7 @@ from datetime import timedelta
 import psycopg
 
 from approvals import outbox
+from approvals.clock import clock
 from approvals.core.lifecycle import Status
 from approvals.core.queues import Queue
 from approvals.models import ApprovalRequest
@@ -96,7 +97,7 @@ def _update(place: Gateway, count: int) -> Load:
 
 def _sweep(place: Gateway, count: int, meanwhile: Callable[[], None]) -> Load:
     _pass_deadlines(place, count)
-    overdue = ApprovalRequest.objects.filter(status=Status.PENDING, expires_at__lte=outbox.clock())
+    overdue = ApprovalRequest.objects.filter(status=Status.PENDING, expires_at__lte=clock())
     began = time.perf_counter()
     outbox.hint_task("approvals.tasks.expire_overdue", Queue.SWEEPS)
     while overdue.exists():
@@ -109,4 +110,4 @@ def _sweep(place: Gateway, count: int, meanwhile: Callable[[], None]) -> Load:
 
 
 def _pass_deadlines(place: Gateway, count: int) -> None:
-    add_waiting(place.superuser_url, count, outbox.clock() - timedelta(minutes=1))
+    add_waiting(place.superuser_url, count, clock() - timedelta(minutes=1))

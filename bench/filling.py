@@ -20,7 +20,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from approvals import metrics, outbox
+from approvals import metrics
+from approvals.clock import clock
 from approvals.core.canonical import canonical_json
 from bench.kinds import Kind, kinds
 from bench.people import ASKS, DECIDES, asking, deciding
@@ -88,7 +89,7 @@ def fill(url: str, number: int, *, pending: int, span: timedelta = TWO_YEARS) ->
     are vacuumed and analysed, and the metrics rolled up, as a gateway that grew slowly would have
     it.
     """
-    now = outbox.clock()
+    now = clock()
     found = kinds()
     chance = random.Random(number)  # noqa: S311 - the same requests every time
     with _unguarded(url) as connection, _without_indexes(connection):
@@ -117,7 +118,7 @@ def add_waiting(url: str, number: int, expires_at: datetime) -> None:
     `url` is where a superuser connects to the database that Django works in.
     """
     found = kinds()
-    now = outbox.clock()
+    now = clock()
     at = min(now, expires_at) - timedelta(hours=4)
     with _unguarded(url) as connection:
         rows = _Rows()

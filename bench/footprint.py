@@ -18,7 +18,8 @@ from django.db.models import F
 from psycopg import sql
 
 from agents import retention as runs_retention
-from approvals import outbox, services
+from approvals import services
+from approvals.clock import clock
 from approvals.models import Delivery
 from bench import deciding, processes, resuming
 from bench.load import send_all
@@ -119,7 +120,7 @@ def _each(sizes: dict[str, int], before: dict[str, int], number: int) -> float:
 
 def _purge() -> None:
     """Take what retention takes of everything there is, as if it were old enough."""
-    before = outbox.clock() + timedelta(days=1)
+    before = clock() + timedelta(days=1)
     for purge in (
         services.purge_webhook_bodies,
         runs_retention.purge_runs,

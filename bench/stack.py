@@ -59,21 +59,21 @@ class Gateway:
     @contextmanager
     def web(self) -> Iterator[int]:
         """The web server, answering on `port`; yields its process id."""
-        arguments = ("web", "--port", str(self.port), "--skip-checks")
-        with self._managed("web", *arguments, port=self.port) as pid:
+        arguments = ("manage.py", "web", "--port", str(self.port), "--skip-checks")
+        with self._process("web", *arguments, port=self.port) as pid:
             yield pid
 
     @contextmanager
     def worker(self, queues: str = "runs", concurrency: int = 1) -> Iterator[int]:
         """A worker for these queues; yields its process id."""
-        arguments = ("--queues", queues, "--concurrency", str(concurrency), "--skip-checks")
-        with self._managed(f"worker-{queues}", "worker", *arguments) as pid:
+        options = ("--queues", queues, "--concurrency", str(concurrency), "--skip-checks")
+        with self._process(f"worker-{queues}", "manage.py", "worker", *options) as pid:
             yield pid
 
     @contextmanager
     def beat(self) -> Iterator[int]:
         """What reminds the workers of what is due; yields its process id."""
-        with self._managed("beat", "beat", "--skip-checks") as pid:
+        with self._process("beat", "manage.py", "beat", "--skip-checks") as pid:
             yield pid
 
     @contextmanager
@@ -100,11 +100,6 @@ class Gateway:
     def floor_url(self) -> str:
         """Where the floor's statements connect."""
         return self.environment[floor.DATABASE_ENV]
-
-    @contextmanager
-    def _managed(self, name: str, *arguments: str, port: int = 0) -> Iterator[int]:
-        with self._process(name, "manage.py", *arguments, port=port) as pid:
-            yield pid
 
     @contextmanager
     def _process(self, name: str, *arguments: str, port: int = 0) -> Iterator[int]:

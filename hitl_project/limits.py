@@ -16,7 +16,7 @@ def limit_bodies(application: Application, limit: int = MAX_BODY_BYTES) -> Appli
     """The ASGI application behind a limit of `limit` bytes a body.
 
     A body that states more is answered 413 unread; one that turns out to be longer is cut off, as
-    if its client had gone away.
+    if its client had gone away, and answered 413 where the application answers nothing.
     """
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,7 +27,7 @@ def limit_bodies(application: Application, limit: int = MAX_BODY_BYTES) -> Appli
         if stated.isdigit() and int(stated) > limit:
             await _refuse(send)
             return
-        read = 0
+        read, answered = 0, False
 
         async def counted() -> Message:
             nonlocal read
@@ -35,7 +35,14 @@ def limit_bodies(application: Application, limit: int = MAX_BODY_BYTES) -> Appli
             read += len(message.get("body", b""))
             return {"type": "http.disconnect"} if read > limit else message
 
-        await application(scope, counted, send)
+        async def noted(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        await application(scope, counted, noted)
+        if read > limit and not answered:
+            await _refuse(send)
 
     return limited
 

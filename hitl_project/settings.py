@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from psycopg.conninfo import conninfo_to_dict
 
-from approvals.core.queues import Queue
-from hitl_project import provider
+from approvals.core.queues import HINT_SECONDS, Queue
+from hitl_project import credentials, provider
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -24,6 +23,13 @@ def _required(name: str, purpose: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
         raise ImproperlyConfigured(f"Set {name}: {purpose}.")
+    return value
+
+
+def _sent(name: str) -> str:
+    """A secret that is sent in a header, if it is given."""
+    value = os.environ.get(name, "").strip()
+    credentials.check_header(name, value)
     return value
 
 
@@ -48,7 +54,8 @@ def _names_collector(name: str) -> bool:
     url = os.environ.get(name, "").strip()
     if not url or (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname):
         return bool(url)
-    raise ImproperlyConfigured(f"{name} must be an http(s) address, not {url!r}.")
+    # Not quoted, because it may hold a password.
+    raise ImproperlyConfigured(f"{name} must be an http(s) address, such as http://collector:4318.")
 
 
 def _retention_days(text: str) -> int:
@@ -125,14 +132,13 @@ _IN_TIME = {"idle_in_transaction_session_timeout": "60s", "lock_timeout": "90s"}
 _PLANS = {"random_page_cost": "1.1", "max_parallel_workers_per_gather": "0"}
 
 
-def _database(url: str) -> dict[str, object]:
-    parts = conninfo_to_dict(url)
+def _database(parts: dict[str, Any]) -> dict[str, object]:
     # Of a pool's few connections none may be taken away from everybody by a statement without end.
     asked_for = {**_PLANS, **_IN_TIME, **({"statement_timeout": "30s"} if DATABASE_POOL else {})}
     # What the address itself asks for comes last, and so counts.
     asked = [*(f"-c {name}={value}" for name, value in asked_for.items()), parts.pop("options", "")]
     return {
-        "ENGINE": "django_prometheus.db.backends.postgresql",
+        "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.pop("dbname", ""),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),
@@ -158,6 +164,7 @@ DATABASE_URL = _required(
     "DATABASE_URL", "the PostgreSQL database, postgresql://user:password@host/name"
 )
 REDIS_URL = _required("REDIS_URL", "the Redis that carries Celery's messages, redis://host:6379/0")
+credentials.check_redis("REDIS_URL", REDIS_URL)
 
 DEBUG = False
 PUBLIC_URL = os.environ.get("HITL_PUBLIC_URL", "").rstrip("/") or (
@@ -172,7 +179,7 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 # The product's own settings.
 HITL_CONFIG_DIR = Path(os.environ.get("HITL_CONFIG_DIR") or BASE_DIR / "config")
 HITL_DATA_DIR = Path(os.environ.get("HITL_DATA_DIR") or BASE_DIR / "var")
-LINEAR_API_KEY = os.environ.get("LINEAR_API_KEY", "").strip()
+LINEAR_API_KEY = _sent("LINEAR_API_KEY")
 LINEAR_API_URL = os.environ.get("LINEAR_API_URL") or "https://api.linear.app/graphql"
 LINEAR_WEBHOOK_SECRETS = _webhook_secrets(os.environ.get("LINEAR_WEBHOOK_SECRET", ""))
 if LINEAR_API_KEY and not LINEAR_WEBHOOK_SECRETS:
@@ -180,13 +187,13 @@ if LINEAR_API_KEY and not LINEAR_WEBHOOK_SECRETS:
         "Set LINEAR_WEBHOOK_SECRET: LINEAR_API_KEY is set, and without the webhook's signing"
         " secret no answer from Linear could be trusted."
     )
-GITHUB_TOKEN = os.environ.get("GITHUB_TOKEN", "").strip()
+GITHUB_TOKEN = _sent("GITHUB_TOKEN")
 GITHUB_API_URL = (os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/")
 GITHUB_API_VERSION = os.environ.get("GITHUB_API_VERSION") or "2026-03-10"
 # Where a pull request's page may be: people follow that link, so an agent cannot choose its host.
 PULL_REQUEST_HOSTS = {"github.com", urlsplit(GITHUB_API_URL).netloc.removeprefix("api.")}
 GITHUB_REPOSITORIES = _names("HITL_GITHUB_REPOSITORIES")
-# Where Linear, GitHub, operations and a proxy may be, beside the public Internet.
+# Where whatever is called over HTTP may be, and a proxy, beside the public Internet.
 HITL_PRIVATE_NETWORKS = _networks("HITL_PRIVATE_NETWORKS")
 
 # Dotted paths, so that `approvals` knows no channel and `agents` no executor by import. A run waits
@@ -223,6 +230,17 @@ HITL_SENDS_TRACES = any(
         _names_collector("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
     ]
 )
+if HITL_SENDS_TRACES:
+    for _name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        credentials.check_header_list(_name, os.environ.get(_name, ""))
+# LangGraph's own tracing, which leaves by a way that judges no address and masks no value.
+for _name in ("LANGSMITH", "LANGCHAIN"):
+    for _traces in (f"{_name}_TRACING", f"{_name}_TRACING_V2"):
+        if os.environ.get(_traces, "").strip().lower() == "true":
+            raise ImproperlyConfigured(
+                f"{_traces} would send every task, with its secrets, to LangSmith: unset it."
+                " Traces go to a collector of yours where OTEL_EXPORTER_OTLP_ENDPOINT names one."
+            )
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -278,6 +296,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
                 "approvals.preferences.for_templates",
+                "hitl_project.logins.for_templates",
             ],
         },
     },
@@ -289,12 +308,15 @@ DATABASE_POOL: bool | dict[str, int] = (
     if _flag("HITL_DATABASE_POOL", default=False)
     else False
 )
-# Migrations run as the owner of the tables, and grant the application's role what it needs. Nothing
-# else does: what serves would else be able to take the guards away wherever its environment, which
-# may be everybody's, names the owner too.
-_AS_OWNER = sys.argv[1:2] in (["migrate"], ["create_dashboard_role"])
-DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", "").strip() if _AS_OWNER else ""
-DATABASES = {"default": _database(DATABASE_OWNER_URL or DATABASE_URL)}
+# Migrations run as the owner of the tables, and grant the application's role what it needs.
+DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", "").strip()
+_application = credentials.read_postgresql("DATABASE_URL", DATABASE_URL)
+_owner = credentials.read_postgresql("DATABASE_OWNER_URL", DATABASE_OWNER_URL)
+# What serves never does, though its environment, which may be everybody's, names the owner too: it
+# could take the guards away.
+if sys.argv[1:2] not in (["migrate"], ["create_dashboard_role"]):
+    DATABASE_OWNER_URL, _owner = "", {}
+DATABASES = {"default": _database(_owner or _application)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en-us"
@@ -352,7 +374,10 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken", "next"]
+AXES_SENSITIVE_PARAMETERS = [
+    *("username", "ip_address", "csrfmiddlewaretoken", "next"),
+    *("old_password", "new_password1", "new_password2"),
+]
 
 # Served over https, cookies and redirects are strict; a plain http address is for one machine.
 _https = _public.scheme == "https"
@@ -361,6 +386,8 @@ SESSION_COOKIE_AGE = 3600 * _number("HITL_SESSION_HOURS", default=12, least=1, m
 SESSION_IDLE_SECONDS = 60 * _number("HITL_SESSION_IDLE_MINUTES", default=240, least=5, most=1440)
 SESSION_COOKIE_SECURE = _https
 CSRF_COOKIE_SECURE = _https
+# Every form holds the token itself.
+CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = _https
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
@@ -419,23 +446,24 @@ CELERY_TASK_ROUTES = {
     "agents.tasks.*": {"queue": Queue.RUNS},
     "integrations.tasks.*": {"queue": Queue.CHANNELS},
 }
+_EXPIRES = {"expires": HINT_SECONDS}
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "approvals.tasks.sweep", "schedule": 5.0, "options": {"expires": 10}},
+    "sweep": {"task": "approvals.tasks.sweep", "schedule": 5.0, "options": _EXPIRES},
     "reconcile-linear": {
         "task": "integrations.tasks.reconcile_linear",
         "schedule": 120.0,
-        "options": {"expires": 100},
+        "options": _EXPIRES,
     },
     "roll-up-metrics": {
         "task": "approvals.tasks.roll_up_metrics",
         "schedule": 60.0,
-        "options": {"expires": 50},
+        "options": _EXPIRES,
     },
     # Often, because an idle look costs nothing and a daily tick may fall into a restart.
     "purge-old": {
         "task": "approvals.tasks.purge_old",
         "schedule": 3600.0,
-        "options": {"expires": 3000},
+        "options": _EXPIRES,
     },
 }
 

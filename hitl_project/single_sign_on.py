@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App, OAuthError
+from authlib.integrations.requests_client import OAuth2Session
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import BACKEND_SESSION_KEY, login
@@ -35,6 +36,8 @@ from approvals.services import Person
 from hitl_project import claims
 from hitl_project.logins import LoginForm
 from hitl_project.provider import Provider
+from integrations.addresses import RefusedAddress
+from integrations.guarded_session import guarded_session
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ _ADDRESSES = (
 # What comes of a provider that is down, or whose answers are not what they should be: Authlib reads
 # them without looking at their shape first.
 _FAULTS = (
-    *(AuthlibBaseError, JoseError, RequestException),
+    *(AuthlibBaseError, JoseError, RefusedAddress, RequestException),
     *(AttributeError, KeyError, RuntimeError, TypeError, ValueError),
 )
 
@@ -68,6 +71,17 @@ class _Client(DjangoOAuth2App):  # type: ignore[misc]  # Authlib ships no types
     """Authlib's client, held to the issuer and the algorithm that the settings name, and to TLS."""
 
     provider: Provider
+
+    @staticmethod
+    def client_cls(**given: Any) -> OAuth2Session:
+        """A session that is led nowhere by the provider's answers, nor by its addresses."""
+        return guarded_session(OAuth2Session(**given))
+
+    def _get_oauth_client(self, **metadata: Any) -> OAuth2Session:
+        # Authlib hands a session all that the provider says of itself, and so would let it choose
+        # a proxy, or that certificates do not count.
+        named = {name: metadata[name] for name in _ADDRESSES if name in metadata}
+        return super()._get_oauth_client(**named)
 
     def load_server_metadata(self) -> dict[str, Any]:
         """What the provider says of itself, asked once a process.
@@ -127,8 +141,7 @@ class LogIn(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """What the page shows beside the form."""
-        shown = {"provider": settings.HITL_OIDC, "by_password": settings.HITL_PASSWORD_LOGIN}
-        return super().get_context_data(**kwargs) | shown
+        return super().get_context_data(**kwargs) | {"provider": settings.HITL_OIDC}
 
 
 class LogOut(LogoutView):
@@ -288,7 +301,8 @@ def _unusable(request: HttpRequest, provider: Provider, fault: Exception) -> Htt
     error = fault.error if isinstance(fault, AuthlibBaseError | JoseError) else ""
     known = error if re.fullmatch(r"[a-z_]{1,40}", error or "") else ""
     claim = fault.claim if isinstance(fault, ClaimError) else ""
-    told = {"fault": type(fault).__name__, "error": known, "claim": claim}
+    reason = str(fault) if isinstance(fault, RefusedAddress) else ""
+    told = {"fault": type(fault).__name__, "error": known, "claim": claim, "reason": reason}
     facts = {name: fact for name, fact in told.items() if fact}
     log.error("The provider of single sign-on could not be used", extra={"facts": facts})
     return _told(

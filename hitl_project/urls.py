@@ -14,6 +14,7 @@ from approvals.health import healthz, metrics, readyz
 from approvals.stream import events
 from hitl_project import single_sign_on
 from hitl_project.api import api, no_such_path
+from hitl_project.logins import AdminChangePassword, ChangePassword
 from integrations.webhooks import resume
 
 
@@ -31,21 +32,26 @@ def _with_passwords(
     return path(route, page, name=name)
 
 
+_OURS = {"login", "logout", "password_change"}
 accounts = [
     path("login/", single_sign_on.LogIn.as_view(), name="login"),
     path("sign-on/", single_sign_on.begin, name="sign-on"),
     path("sign-on/callback/", single_sign_on.finish, name="sign-on-callback"),
     path("logout/", single_sign_on.LogOut.as_view(), name="logout"),
+    _with_passwords(ChangePassword.as_view(), "password_change/", "password_change"),
     *(
         _with_passwords(pattern.callback, f"{pattern.pattern}", pattern.name)
         for pattern in auth_urls.urlpatterns
-        if isinstance(pattern, URLPattern) and pattern.name not in {"login", "logout"}
+        if isinstance(pattern, URLPattern) and pattern.name not in _OURS
     ),
 ]
 
 urlpatterns = [
     path("admin/login/", single_sign_on.admin_login),
     path("admin/logout/", admin.site.admin_view(single_sign_on.LogOut.as_view())),
+    _with_passwords(
+        admin.site.admin_view(AdminChangePassword.as_view()), "admin/password_change/", None
+    ),
     path("admin/", admin.site.urls),
     path("accounts/", include(accounts)),
     path("api/", api.urls),

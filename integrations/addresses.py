@@ -62,6 +62,20 @@ def is_permitted(address: Address) -> bool:
     return (allowed or _is_public(address)) and (inner is None or is_permitted(inner))
 
 
+def permitted(host: str, found: Iterable[Sequence[Any]]) -> list[str]:
+    """Those of the addresses found for a host that may be connected to, in their order.
+
+    Raises RefusedAddress where none of them may be, and OSError where none was found.
+    """
+    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    allowed = [address for address in addresses if is_permitted(ip_address(address))]
+    if addresses and not allowed:
+        raise RefusedAddress(host, addresses[0])
+    if not allowed:
+        raise OSError(f"{host} has no address")
+    return allowed
+
+
 def _is_public(address: Address) -> bool:
     if isinstance(address, IPv6Address) and (
         address not in _GLOBAL_UNICAST or _inner(address) is not None
@@ -81,17 +95,6 @@ def _inner(address: Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def _permitted(host: str, found: Iterable[Sequence[Any]]) -> list[str]:
-    """Those of the addresses found for a host that may be connected to, in their order."""
-    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-    permitted = [address for address in addresses if is_permitted(ip_address(address))]
-    if addresses and not permitted:
-        raise RefusedAddress(host, addresses[0])
-    if not permitted:
-        raise httpcore.ConnectError(f"{host} has no address")
-    return permitted
-
-
 class _Backend(httpcore.NetworkBackend):
     """Connects to the permitted addresses of a name, one after the other until one answers."""
 
@@ -103,9 +106,9 @@ class _Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            *others, last = permitted(host, found)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(str(error)) from error
-        *others, last = _permitted(host, found)
         for address in others:
             try:
                 return self._inner.connect_tcp(address, port, timeout, *args, **options)
@@ -135,11 +138,11 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(timeout):
                 found = await look_up(host, port, type=socket.SOCK_STREAM)
+            *others, last = permitted(host, found)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("looking up the name took too long") from error
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(str(error)) from error
-        *others, last = _permitted(host, found)
         for address in others:
             try:
                 return await self._inner.connect_tcp(address, port, timeout, *args, **options)

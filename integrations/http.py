@@ -1,6 +1,7 @@
-"""One way to speak HTTP: timeouts, measures, and every failure as a ChannelError with a sentence.
+"""Calls to Linear and GitHub: timed, measured, and every failure a ChannelError with a sentence.
 
-Nothing is repeated here: the outbox does that, and knows when.
+Nothing is repeated here: the outbox does that, and knows when. What an HTTP action calls is
+nobody's channel, and is called by its executor.
 """
 
 import time
@@ -18,6 +19,8 @@ from integrations.metrics import Outcome, note_call
 
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 USER_AGENT = "hitl-gateway"
+# Raised before anything left this machine, so that another attempt repeats nothing.
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 class Unreachable(ChannelError):
@@ -71,10 +74,10 @@ def send(
     """One request, answered with any status, and measured; not to be made in a transaction.
 
     `party` names the other side in errors, `operation` what is asked of it in metrics, and `judge`
-    says how to count an answer. Raises Unreachable where nothing was sent and ReplyLost where the
-    outcome is unknown; both are transient ChannelErrors. An address that cannot be used at all, or
-    is not permitted (RefusedAddress), is a permanent ChannelError. Raises LeaseLost, and sends
-    nothing, where another worker has taken over the delivery that this is for.
+    says how to count an answer. Raises Unreachable where nothing was sent, which is permanent where
+    the address cannot be used at all, RefusedAddress where it is not permitted, and ReplyLost where
+    the outcome is unknown: all of them ChannelErrors. Raises LeaseLost, and sends nothing, where
+    another worker has taken over the delivery that this is for.
     """
     outbox.keep_lease()
     started = time.perf_counter()
@@ -97,12 +100,18 @@ def _exchange(
 ) -> httpx.Response:
     try:
         return client.request(method, url, **options)
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+    except NEVER_SENT as error:
         raise Unreachable(f"{party} could not be reached: {_cause(error)}.") from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise ChannelError(
+        raise Unreachable(
             f"The address of {party} cannot be used: {_cause(error)}.", permanent=True
         ) from error
+    except httpx.LocalProtocolError:
+        # Its text quotes the header that cannot be sent, which may be the credential.
+        raise ReplyLost(
+            f"{party} gave no answer: a header of the call holds what none may, such as a line"
+            " break."
+        ) from None
     except httpx.HTTPError as error:
         raise ReplyLost(f"{party} gave no answer: {_cause(error)}.") from error
 

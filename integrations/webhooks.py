@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from approvals import actors, outbox, services, tally, trail
+from approvals.clock import clock
 from approvals.core.events import LINEAR, ChannelError, Hearing
 from approvals.core.lifecycle import Status, Via
 from approvals.errors import Refusal
@@ -21,7 +22,7 @@ from approvals.selectors.request import find_for_linear, get_snapshot, heard_of_
 from integrations.linear.config import linear_config
 from integrations.linear.directory import directory
 from integrations.linear.hearing import first_time
-from integrations.linear.payload import Message, Unreadable, read_message
+from integrations.linear.payload import Message, read_message
 from integrations.linear.words import Word
 
 log = logging.getLogger(__name__)
@@ -68,12 +69,7 @@ def resume(request: HttpRequest) -> JsonResponse:
     if secret is None:
         return JsonResponse({"detail": "The signature is missing or wrong."}, status=401)
     delivery_id = request.headers.get("Linear-Delivery", "")
-    try:
-        message = read_message(body, linear_config())
-    except Unreadable as fault:
-        with trail.step("hear_webhook", channel=LINEAR), transaction.atomic():
-            answer = _counted(_ignore(delivery_id, body, str(fault)), secret)
-        return JsonResponse(answer.to_json())
+    message = read_message(body, linear_config())
     # Asked before the transaction: no lock is held while Linear answers.
     gateway = _Identity.read() if message.word and message.person_id else _Identity()
     with trail.step("hear_webhook", channel=LINEAR), transaction.atomic():
@@ -144,14 +140,6 @@ def _signed_with(body: bytes, signature: str) -> _Secret | None:
     return next((name for name in fits if fits[name]), None)
 
 
-def _ignore(delivery_id: str, body: bytes, reason: str) -> Answer:
-    webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
-    if webhook_id is None:
-        return Answer(Hearing.DUPLICATE)
-    services.finish_webhook(webhook_id, outcome=Hearing.IGNORED, reason=reason, request_id=None)
-    return Answer(Hearing.IGNORED, reason=reason)
-
-
 def _record(delivery_id: str, body: bytes, message: Message, gateway: _Identity) -> Answer:
     """Apply a message unless the same one was seen before, and note what became of it."""
     webhook_id = services.record_webhook(source=LINEAR, delivery_id=delivery_id, body=body)
@@ -170,7 +158,22 @@ def _record(delivery_id: str, body: bytes, message: Message, gateway: _Identity)
 
 
 def _find(references: tuple[str, ...]) -> UUID | None:
-    return next(filter(None, map(find_for_linear, references)), None)
+    """The request of the issue that a message is about.
+
+    An issue's UUID, which Linear always tells, is its request's own id. With one that is nobody's
+    the identifier is not asked: another workspace, or an emptied one, gives it again, to an issue
+    on which nobody was asked for this approval.
+    """
+    ids = [reference for reference in references if _is_uuid(reference)]
+    return next(filter(None, map(find_for_linear, ids or references)), None)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _apply(message: Message, request_id: UUID | None, gateway: _Identity) -> Answer:
@@ -223,15 +226,11 @@ def _vote(message: Message, word: Word, request_id: UUID) -> Answer:
     except Refusal as refusal:
         _take_back(word, request_id)
         return _answer(Hearing.REFUSED, request_id, str(refusal))
+    reason = ""
     if ballot.status is Status.PENDING:
         _take_back(word, request_id)
-    tally = f"{ballot.approvals} of {ballot.quorum} approvals"
-    return Answer(
-        _OUTCOMES[ballot.status],
-        request_id,
-        ballot.workflow_id,
-        tally if ballot.status is Status.PENDING else "",
-    )
+        reason = f"{ballot.approvals} of {ballot.quorum} approvals"
+    return Answer(_OUTCOMES[ballot.status], request_id, ballot.workflow_id, reason)
 
 
 def _take_back(word: Word, request_id: UUID) -> None:
@@ -248,7 +247,7 @@ def _defer(request_id: UUID, reason: str) -> Answer:
 
 def _fresh(sent_at: float | None) -> bool:
     # Written so that a NaN is not fresh.
-    return sent_at is not None and abs(outbox.clock().timestamp() - sent_at) <= FRESH_SECONDS
+    return sent_at is not None and abs(clock().timestamp() - sent_at) <= FRESH_SECONDS
 
 
 def _answer(status: Hearing, request_id: UUID | None, reason: str) -> Answer:

@@ -1,5 +1,6 @@
 """Fixtures for every test, over a PostgreSQL and a Redis that run as long as the session."""
 
+import gc
 import os
 import ssl
 from collections.abc import Callable, Iterator
@@ -56,6 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let each process that tests are spread over start its own servers before Django looks."""
     if config.getoption("numprocesses", None):
         os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+def pytest_collection_finish() -> None:
+    """Let what was loaded by now not be looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _scope(nodeid: str) -> str:

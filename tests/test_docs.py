@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 OURS = {"approvals", "agents", "integrations", "hitl_project"}
 _READS = re.compile(
-    r"""(?:environ(?:\.get)?[\[(]|getenv\(|_required\(|_flag\(|_number\(|_n\w+\(|given(?:\.get\(|\[|\())\s*"""
+    r"""(?:environ(?:\.get)?[\[(]|getenv\(|_required\(|_sent\(|_flag\(|_number\(|_n\w+\(|given(?:\.get\(|\[|\())\s*"""
     r'"([A-Z][A-Z0-9_]+)"'
 )
 

@@ -63,7 +63,6 @@ class ExecutionAdmin(ReadOnlyAdmin):
         _SHORT_SUMMARY,
     )
     list_filter = ("status", ("started_at", admin.DateFieldListFilter))
-    list_select_related = ("run",)
     list_deferred = ("output", "data", "run__steps", "run__result")
     search_fields = ("pk",)
     search_help_text = (

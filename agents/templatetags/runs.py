@@ -7,7 +7,7 @@ from django import template
 from agents import selectors, wording
 from agents.models import Execution, Run
 from agents.outline import Outline, StepView
-from approvals import outbox
+from approvals.clock import clock
 from approvals.masking import quiet, quiet_json
 from approvals.wording import arguments
 
@@ -77,7 +77,7 @@ def run_of(context: template.Context, asked: Any) -> dict[str, Any]:
     thread_id = str(getattr(asked, "thread_id", asked))
     found = None
     if ours and thread_id:
-        found = selectors.run_outline(thread_id, context.get("now") or outbox.clock())
+        found = selectors.run_outline(thread_id, context.get("now") or clock())
     if found is None:
         return {}
     return {"run": found.run, "outline": found.outline, "asked_id": getattr(asked, "pk", None)}

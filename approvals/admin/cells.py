@@ -177,9 +177,8 @@ def outside_pages(row: Any) -> SafeString | str:
 
 @as_column("state")
 def told_state(row: Delivery) -> SafeString:
-    """A column with how a delivery stands; what code calls "stopped", people call given up."""
-    found = delivery_state(row)
-    return state("given up" if found == "stopped" else found)
+    """A column with how a delivery stands."""
+    return state(delivery_state(row))
 
 
 @as_column("outcome")

@@ -44,7 +44,7 @@ class StateFilter(OneOf):
     def lookups(self, request: HttpRequest, model_admin: RowAdmin) -> list[tuple[str, str]]:  # noqa: ARG002
         """The states in words."""
         return [
-            ("stopped", "given up"),
+            ("given_up", "given up"),
             ("failing", "failing, tried again"),
             ("owed", "owed"),
             ("told", "told"),
@@ -56,7 +56,7 @@ class StateFilter(OneOf):
         untold = Q(done__lt=F("wanted"))
         open_rows = untold & Q(gave_up_at=None)
         return {
-            "stopped": untold & Q(gave_up_at__isnull=False),
+            "given_up": untold & Q(gave_up_at__isnull=False),
             "failing": open_rows & Q(attempts__gt=0),
             "owed": open_rows & Q(attempts=0),
             "told": Q(gave_up_at=None, done__gte=F("wanted")),
@@ -90,7 +90,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
         known("channel", "channel", outbox.channels),
         OfRisk,
     )
-    list_select_related = ("request",)
     list_deferred = (
         *("memory", "url"),
         *("request__action", "request__matches", "request__policy"),
@@ -169,9 +168,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def concerns(self) -> Sequence[Concern]:
         """Those that nobody tries any more."""
-        rows = Delivery.objects.filter(StateFilter.conditions()["stopped"])
+        rows = Delivery.objects.filter(StateFilter.conditions()["given_up"])
         words = ("delivery given up", "deliveries given up")
-        return (concern(Urgency.UNTOLD, Delivery, rows, words, "state=stopped"),)
+        return (concern(Urgency.UNTOLD, Delivery, rows, words, "state=given_up"),)
 
     @admin.display(description="next attempt")
     def next_attempt(self, row: Delivery) -> SafeString | str:

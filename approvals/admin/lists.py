@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import psycopg
 from django.contrib import admin
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -13,11 +12,11 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.core.paginator import Paginator
-from django.db import OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from approvals import patience
 from approvals.admin.access import RowAdmin, RowInline, actor_of, is_staff
 from approvals.admin.concerns import Concern
 from approvals.admin.history import History
@@ -32,7 +31,6 @@ else:
 
 MOST_COUNTED = 2_000
 LONGEST_TERM = 500
-PATIENCE_MS = 5_000
 
 
 @dataclass(frozen=True)
@@ -191,26 +189,20 @@ class ReadOnlyAdmin(_ReadOnly, RowAdmin):
         if request.method == "POST":
             return super().changelist_view(request, extra_context)
         try:
-            with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute(
-                        "SELECT set_config('statement_timeout', %s, true)", [str(PATIENCE_MS)]
-                    )
+            with patience.patiently():
                 response = super().changelist_view(request, extra_context)
                 if isinstance(response, TemplateResponse):
                     response.render()
                 return response
-        except OperationalError as error:
-            if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
-                raise
-        return self._given_up(request)
+        except patience.TookTooLong:
+            return self._given_up(request)
 
     def _given_up(self, request: HttpRequest) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             "title": "This list takes too long",
             "opts": self.opts,
-            "seconds": PATIENCE_MS // 1_000,
+            "seconds": patience.PATIENCE_MS // 1_000,
         }
         return TemplateResponse(request, "admin/too_slow.html", context, status=503)
 

@@ -259,7 +259,6 @@ class ApproverProfileAdmin(_BySuperusers, _Recorded):
 
     list_display = ("user", _FULL_NAME, _EMAIL, "belongs_to", "account", "linear_user_id")
     list_filter = (LinkedFilter, "user__is_active", "user__groups")
-    list_select_related = ("user",)
     search_fields = ("user__username", "user__email", "user__last_name", "linear_user_id__exact")
     search_help_text = "A name, an email address, or the whole id of a Linear user."
     show_full_result_count = False

@@ -207,7 +207,6 @@ class InboundWebhookAdmin(ReadOnlyAdmin):
         known("outcome", "outcome", lambda: Hearing),
         ("received_at", admin.DateFieldListFilter),
     )
-    list_select_related = ("request",)
     list_deferred = (
         *("body", "body_digest"),
         *("request__action", "request__matches", "request__policy"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
@@ -19,7 +19,7 @@ from approvals.admin.concerns import Concern, Urgency, concern
 from approvals.admin.filters import OneOf, newest
 from approvals.admin.history import History, history_of
 from approvals.admin.lists import Offer, ReadOnlyAdmin
-from approvals.admin.reasons import Verb, act_with_reason
+from approvals.admin.reasons import Verb, acting
 from approvals.core.lifecycle import Actor, Choice, Status
 from approvals.core.risk import Risk
 from approvals.core.roles import Ability
@@ -33,6 +33,19 @@ _SHORT_ASKED_BY = shown("requested_by", "asked by", most=40)
 _DECIDED_BY, _REASON = shown("decided_by"), shown("decision_reason", quiet=True)
 _WORKFLOW, _THREAD = shown("workflow_id", "workflow"), shown("thread_id", "thread")
 _CHECKPOINT = shown("checkpoint_id", "checkpoint")
+
+
+def _voting(choice: Choice) -> Any:
+    def vote(row: ApprovalRequest, actor: Actor, reason: str) -> str:
+        ballot = services.cast_vote_in_batch(row.pk, actor=actor, choice=choice, comment=reason)
+        return f"now {ballot.status}, {ballot.approvals} of {ballot.quorum} approvals."
+
+    return vote
+
+
+def _cancel(row: ApprovalRequest, actor: Actor, reason: str) -> str:
+    services.cancel_request(row.pk, actor=actor, reason=reason)
+    return "now cancelled."
 
 
 class TimeFilter(OneOf):
@@ -95,7 +108,14 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     )
     sortable_by = ("created_at",)
     ordering = ("-created_at", "-id")
-    actions = ("approve", "reject", "cancel")
+    actions = (
+        acting(
+            Verb("approve", "Approve", _voting(Choice.APPROVE), reason_required=False),
+            "Approve the chosen requests",
+        ),
+        acting(Verb("reject", "Reject", _voting(Choice.REJECT)), "Reject the chosen requests"),
+        acting(Verb("cancel", "Cancel", _cancel), "Cancel the chosen requests"),
+    )
     inlines = (VoteInline, DeliveryInline, WebhookInline)
     readonly_fields = (
         "shown_risk",
@@ -253,39 +273,3 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def frozen_policy(self, row: ApprovalRequest) -> SafeString:
         """The policy as it was when the request opened."""
         return cells.folded(row.policy)
-
-    @admin.action(description="Approve the chosen requests")
-    def approve(
-        self, request: HttpRequest, queryset: QuerySet[ApprovalRequest]
-    ) -> HttpResponse | None:
-        """Vote to approve."""
-        verb = Verb("approve", "Approve", _voting(Choice.APPROVE), reason_required=False)
-        return act_with_reason(self, request, queryset, verb)
-
-    @admin.action(description="Reject the chosen requests")
-    def reject(
-        self, request: HttpRequest, queryset: QuerySet[ApprovalRequest]
-    ) -> HttpResponse | None:
-        """Vote to reject."""
-        verb = Verb("reject", "Reject", _voting(Choice.REJECT))
-        return act_with_reason(self, request, queryset, verb)
-
-    @admin.action(description="Cancel the chosen requests")
-    def cancel(
-        self, request: HttpRequest, queryset: QuerySet[ApprovalRequest]
-    ) -> HttpResponse | None:
-        """Withdraw."""
-        return act_with_reason(self, request, queryset, Verb("cancel", "Cancel", _cancel))
-
-
-def _voting(choice: Choice) -> Any:
-    def vote(row: ApprovalRequest, actor: Actor, reason: str) -> str:
-        ballot = services.cast_vote_in_batch(row.pk, actor=actor, choice=choice, comment=reason)
-        return f"now {ballot.status}, {ballot.approvals} of {ballot.quorum} approvals."
-
-    return vote
-
-
-def _cancel(row: ApprovalRequest, actor: Actor, reason: str) -> str:
-    services.cancel_request(row.pk, actor=actor, reason=reason)
-    return "now cancelled."

@@ -57,13 +57,13 @@ LINEAR = "linear"
 GITHUB = "github"
 WORKFLOW = "workflow"
 
-_RESOLVED = {
-    EventName.APPROVED,
-    EventName.REJECTED,
-    EventName.EXPIRED,
-    EventName.CANCELLED,
-    EventName.SUPERSEDED,
-}
+
+def event_of(status: Status) -> EventName:
+    """The event by which a request came to a status."""
+    return EventName.OPENED if status is Status.PENDING else EventName(f"request.{status}")
+
+
+_RESOLVED = {event_of(status) for status in Status if status is not Status.PENDING}
 _VOTES = {EventName.VOTE_CAST, EventName.VOTE_REFUSED}
 
 # Delivery events concern no channel: a failed delivery must not owe itself another one.
@@ -119,7 +119,6 @@ class Snapshot:
     decided_at: datetime | None
     decided_by: str
     reason: str
-    approvals: int
     eligible: int
     pr_number: int | None
     pr_url: str

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from approvals import outbox
+from approvals.clock import clock
 from approvals.core.lifecycle import Status
 from approvals.metrics.labels import AGENT, ENVIRONMENT, Names, folded
 from approvals.metrics.latency import BUCKETS_SECONDS, MICROSECONDS, TOOK, WITHIN
@@ -104,7 +104,7 @@ def read_standing() -> Standing:
     """The counts as the tables have them now; keeps the names that nobody has seen before."""
     names = Names.read()
     up_to_at = marked()
-    behind = up_to_at is None or outbox.clock() - up_to_at > LATE
+    behind = up_to_at is None or clock() - up_to_at > LATE
     with much_to_read() if behind else nullcontext(), connection.cursor() as cursor:
         cursor.execute(_READ, {"marked": up_to_at or "-infinity", **names.folding()})
         groups = [_Group(*row) for row in cursor]

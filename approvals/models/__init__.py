@@ -1,4 +1,4 @@
-"""The tables; only services, selectors, outbox, audit, metrics and admin name them."""
+"""The tables; pyproject.toml names the modules that may import them, and nothing else may."""
 
 from approvals.models.delivery import ChannelPause, Delivery, Heartbeat
 from approvals.models.identity import CurrentIdentity, DatabaseIdentity

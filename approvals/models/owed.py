@@ -1,5 +1,7 @@
 """The columns of owed work, shared by every row that a worker claims."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models import F, Func, Q
 
@@ -37,3 +39,13 @@ class Owed(models.Model):
     def is_owed() -> Q:
         """Rows with work left that nobody has given up on."""
         return Q(done__lt=F("wanted"), gave_up_at=None)
+
+    @staticmethod
+    def raised() -> dict[str, Any]:
+        """The changes by which rows owe one look more: due at once, with all attempts before it."""
+        return {
+            "wanted": F("wanted") + 1,
+            "attempts": 0,
+            "gave_up_at": None,
+            "not_before": ClockTimestamp(),
+        }

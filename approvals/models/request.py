@@ -1,7 +1,7 @@
 """The request people decide on, the votes, and the log of everything that happened to it."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -205,11 +205,8 @@ class ApprovalRequest(models.Model):
             votes={vote.user_id: Choice(vote.choice) for vote in self.votes.all()},
         )
 
-    def snapshot(
-        self, memory: Mapping[str, Any] | None = None, votes: Iterable["Vote"] | None = None
-    ) -> Snapshot:
-        """The request as channels see it; reads the votes, unless they are given."""
-        votes = self.votes.all() if votes is None else votes
+    def snapshot(self, memory: Mapping[str, Any] | None = None) -> Snapshot:
+        """The request as channels see it."""
         return Snapshot(
             id=self.pk,
             status=Status(self.status),
@@ -231,7 +228,6 @@ class ApprovalRequest(models.Model):
             decided_at=self.decided_at,
             decided_by=self.decided_by,
             reason=self.decision_reason,
-            approvals=sum(1 for vote in votes if vote.choice == Choice.APPROVE),
             eligible=self.eligible,
             pr_number=self.pr_number,
             pr_url=self.pr_url,

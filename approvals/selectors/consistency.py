@@ -5,19 +5,9 @@ from collections.abc import Iterator
 from django.db.models import Exists, OuterRef, Subquery
 
 from approvals.core.canonical import proposal_digest
-from approvals.core.events import EventName
+from approvals.core.events import EventName, event_of
 from approvals.core.lifecycle import Status
 from approvals.models import ApprovalRequest, AuditEntry
-
-# What each status must be the outcome of.
-_LAST = {
-    Status.PENDING: EventName.OPENED,
-    Status.APPROVED: EventName.APPROVED,
-    Status.REJECTED: EventName.REJECTED,
-    Status.EXPIRED: EventName.EXPIRED,
-    Status.CANCELLED: EventName.CANCELLED,
-    Status.SUPERSEDED: EventName.SUPERSEDED,
-}
 
 
 def disagreements() -> Iterator[str]:
@@ -26,7 +16,7 @@ def disagreements() -> Iterator[str]:
     Looks at the status, who decided and when, and whether what was frozen is what was opened.
     """
     entries = AuditEntry.objects.filter(stream=OuterRef("pk"))
-    last = entries.filter(name__in=list(_LAST.values())).order_by("-number")
+    last = entries.filter(name__in=[event_of(status) for status in Status]).order_by("-number")
     requests = ApprovalRequest.objects.annotate(
         last_name=Subquery(last.values("name")[:1]),
         last_actor=Subquery(last.values("actor")[:1]),
@@ -37,7 +27,7 @@ def disagreements() -> Iterator[str]:
         if row.last_name is None:
             # The chain is broken, which is told where chains are checked.
             continue
-        if row.last_name != _LAST[Status(row.status)]:
+        if row.last_name != event_of(Status(row.status)):
             yield f"{row.pk}: is {row.status}, but its last entry is {row.last_name}"
         elif row.status != Status.PENDING and row.decided_by != row.last_actor:
             yield f"{row.pk}: names {row.decided_by}, but its last entry names {row.last_actor}"

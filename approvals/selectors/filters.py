@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 
 from approvals import search
-from approvals.core import intake
 from approvals.core.lifecycle import Status
 from approvals.core.risk import Risk
 from approvals.errors import InvalidInput
+from approvals.inputs import must_be_texts
 from approvals.models import ApprovalRequest
 
 # How far back words are looked for, unless somebody asks for older requests, too.
@@ -33,9 +33,7 @@ def filtered(filters: Filters, now: datetime) -> QuerySet[ApprovalRequest]:
     `filters` may hold status, risk_level, agent, environment, operation, workflow_id, group (one
     that may decide), text (words to find it by) and older (look for them further back, too).
     """
-    for field, value in filters.items():
-        if value and (fault := intake.text_fault(value, 200)) is not None:
-            raise InvalidInput(field, f"{field} {fault}.")
+    must_be_texts({field: value for field, value in filters.items() if value})
     risk_level = filters.get("risk_level")
     if risk_level and risk_level not in set(Risk):
         raise InvalidInput("risk_level", f"The risk level is one of {', '.join(Risk)}.")

@@ -1,18 +1,19 @@
 """One request, with everything people and channels want to know of it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db.models import Prefetch, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from approvals import outbox
 from approvals.actors import able
+from approvals.clock import clock
 from approvals.core import intake, lifecycle
 from approvals.core.events import Snapshot
-from approvals.core.lifecycle import Actor, Refused, Status
+from approvals.core.lifecycle import Actor, Choice, Refused, Status
 from approvals.core.roles import to_cancel
 from approvals.errors import RequestNotFound
 from approvals.masking import masked_beside
@@ -34,12 +35,7 @@ def get_request(request_id: UUID) -> ApprovalRequest:
 
 def get_snapshot(request_id: UUID) -> Snapshot:
     """The request as channels see it; RequestNotFound."""
-    return get_request(request_id).snapshot()
-
-
-def get_decided(request_id: UUID) -> Snapshot:
-    """The request as its run sees it, to whom votes are nothing; RequestNotFound."""
-    return _one(ApprovalRequest.objects.all(), request_id).snapshot(votes=())
+    return _one(ApprovalRequest.objects.all(), request_id).snapshot()
 
 
 def _one(rows: QuerySet[ApprovalRequest], request_id: UUID) -> ApprovalRequest:
@@ -130,6 +126,11 @@ def log_of(row: ApprovalRequest) -> Log:
     )
 
 
+def count_approvals(request_id: UUID) -> int:
+    """How many people approve of the request as it is now."""
+    return Vote.objects.filter(request_id=request_id, choice=Choice.APPROVE).count()
+
+
 def refusals(request_id: UUID) -> Sequence[VoteRefusal]:
     """How often each kind of vote was refused."""
     return list(VoteRefusal.objects.filter(request_id=request_id))
@@ -141,9 +142,9 @@ def deliveries(request_id: UUID) -> Sequence[Delivery]:
 
 
 def delivery_state(row: Delivery) -> str:
-    """How a delivery stands: "told", "owed", "failing" or "stopped"."""
+    """How a delivery stands: "told", "owed", "failing" or "given_up"."""
     if row.gave_up_at is not None:
-        return "stopped"
+        return "given_up"
     if row.done >= row.wanted:
         return "told"
     return "failing" if row.attempts else "owed"
@@ -154,8 +155,7 @@ def snapshots_of_thread(thread_id: str) -> list[Snapshot]:
 
     Agents elsewhere may name any thread: what they ask for is no part of it.
     """
-    rows = ApprovalRequest.objects.prefetch_related("votes").filter(thread_id=thread_id)
-    rows = rows.exclude(interrupt_id="")
+    rows = ApprovalRequest.objects.filter(thread_id=thread_id).exclude(interrupt_id="")
     return [row.snapshot() for row in rows.order_by("created_at", "pk")]
 
 
@@ -173,23 +173,21 @@ def heard_of_later(request_id: UUID, moment: datetime) -> bool:
 
 def current_for_channel(
     channel: str, limit: int, after: UUID | None, *, ended_within: timedelta
-) -> list[Snapshot]:
+) -> dict[UUID, Callable[[], Snapshot]]:
     """Requests that wait or just ended, and that a channel was told of, with its memory.
 
-    They come by id, after the given one.
+    They come by id, after the given one. Each is read when it is called, without another query, so
+    that one that this release cannot read takes no other with it.
     """
-    current = Q(request__status=Status.PENDING) | Q(
-        request__decided_at__gt=outbox.clock() - ended_within
-    )
+    current = Q(request__status=Status.PENDING) | Q(request__decided_at__gt=clock() - ended_within)
     rows = (
         Delivery.objects.filter(current, channel=channel, told__gt=0)
         .select_related("request")
-        .prefetch_related("request__votes")
         .order_by("request_id")
     )
     if after is not None:
         rows = rows.filter(request_id__gt=after)
-    return [row.request.snapshot(row.memory) for row in rows[:limit]]
+    return {row.request_id: partial(row.request.snapshot, row.memory) for row in rows[:limit]}
 
 
 @dataclass(frozen=True)
@@ -213,11 +211,14 @@ def linear_link(request_id: UUID) -> IssueLink:
 
 
 def statuses_of_workflow(workflow_id: str) -> list[dict[str, str]]:
-    """The requests of a workflow, oldest first: `request_id`, `status` and `operation`."""
+    """The requests of a workflow, oldest first.
+
+    Each as `request_id`, `status`, `operation` and `environment`.
+    """
     # Whoever asks by API may name any workflow; what a run itself asked has an interrupt.
     rows = ApprovalRequest.objects.filter(workflow_id=workflow_id).exclude(interrupt_id="")
     rows = rows.order_by("created_at", "pk")
-    now = outbox.clock()
+    now = clock()
     return [
         {
             "request_id": str(row.pk),

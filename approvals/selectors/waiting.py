@@ -64,6 +64,11 @@ class WaitingPage:
     items: Sequence[Waiting]
     next_cursor: str
 
+    def counts(self) -> "Counts":
+        """What is on it; of all that fits where it is both the first page and the last."""
+        mine = sum(item.needs_me for item in self.items)
+        return Counts(mine, len(self.items) - mine)
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -175,6 +180,8 @@ class Desk:
 
         None of them can be older than the oldest request that waits.
         """
+        if user_id == _ANYBODY:
+            return []
         pending = ApprovalRequest.objects.filter(status=Status.PENDING)
         oldest = pending.order_by("created_at").values("created_at")[:1]
         votes = Vote.objects.filter(user_id=user_id, cast_at__gte=Subquery(oldest))

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from approvals import outbox
+from approvals.clock import clock
 from approvals.core import lifecycle
 from approvals.core.lifecycle import Actor, Choice
 from approvals.core.risk import Risk
@@ -26,5 +26,5 @@ def cast_vote_in_batch(
 def _must_not_need_its_page(request_id: UUID, actor: Actor) -> None:
     row = ApprovalRequest.objects.filter(pk=request_id, risk_level=Risk.CRITICAL).first()
     # Whoever may not decide it is told why by the verb, which records it.
-    if row is not None and lifecycle.refusal(row.standing(), actor, outbox.clock()) is None:
+    if row is not None and lifecycle.refusal(row.standing(), actor, clock()) is None:
         raise NotAllowed(f"A critical request is approved on its own page: {row.url}")

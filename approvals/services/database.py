@@ -7,9 +7,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 from django.db import transaction
 
-from approvals import audit, outbox, trail
+from approvals import audit, trail
 from approvals.actors import able
 from approvals.audit import Fact
+from approvals.clock import clock
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
@@ -34,6 +35,6 @@ def accept_database(*, actor: Actor, data: Mapping[str, Any]) -> None:
             pk=1, defaults={"identity": CurrentIdentity(), "accepted_at": ClockTimestamp()}
         )
         # Locked by then: two who accept it at once must not append under one number.
-        fact = Fact(DATABASE_STREAM, EventName.DATABASE_ACCEPTED, actor, outbox.clock(), dict(data))
+        fact = Fact(DATABASE_STREAM, EventName.DATABASE_ACCEPTED, actor, clock(), dict(data))
         audit.append([fact])
         trail.tell(log, "Database accepted", user_id=actor.user_id)

@@ -13,8 +13,9 @@ from django.db.models import F
 from approvals import audit, outbox, tally, trail
 from approvals.actors import able
 from approvals.audit import SYSTEM, Fact
+from approvals.clock import clock
 from approvals.core import intake, lifecycle
-from approvals.core.events import EventName
+from approvals.core.events import EventName, event_of
 from approvals.core.lifecycle import Accepted, Actor, Choice, Reason, Refused, Status
 from approvals.core.roles import to_cancel
 from approvals.errors import (
@@ -24,17 +25,10 @@ from approvals.errors import (
     Refusal,
     RequestNotFound,
 )
+from approvals.inputs import must_be_words
 from approvals.models import ApprovalRequest, Vote, VoteRefusal
 
 log = logging.getLogger(__name__)
-
-_EVENT = {
-    Status.APPROVED: EventName.APPROVED,
-    Status.REJECTED: EventName.REJECTED,
-    Status.EXPIRED: EventName.EXPIRED,
-    Status.CANCELLED: EventName.CANCELLED,
-    Status.SUPERSEDED: EventName.SUPERSEDED,
-}
 
 # Without the key: what merely refers to the request, such as a webhook, need not wait. The time is
 # read around what locks, which may have waited for long.
@@ -73,8 +67,7 @@ def cast_vote(
     NotAllowed; a refusal is recorded before it is raised.
     """
     with trail.step("cast_vote", request_id=request_id, via=actor.via):
-        if (fault := intake.text_fault(comment, intake.MAX_WORDS)) is not None:
-            raise InvalidInput("comment", f"The comment {fault}.")
+        must_be_words("comment", comment)
         if (fault := intake.json_fault(detail or {})) is not None:
             raise InvalidInput("detail", f"The detail {fault}.")
         with transaction.atomic():
@@ -122,8 +115,7 @@ def withdraw_request(request_id: UUID, *, actor: Actor, reason: str) -> None:
     The caller has judged whether they may. Raises RequestNotFound, InvalidInput and AlreadyDecided.
     """
     with trail.step("cancel_request", request_id=request_id, via=actor.via):
-        if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
-            raise InvalidInput("reason", f"The reason {fault}.")
+        must_be_words("reason", reason)
         with transaction.atomic():
             row, now = _locked(request_id)
             ended = _ended(row, now)
@@ -156,7 +148,7 @@ def expire_overdue(limit: int = 500) -> int:
     """Expire pending requests past their deadline, at most `limit`; returns how many."""
     with transaction.atomic():
         # One moment, not a function for each row, so that the index on the deadline serves.
-        now = outbox.clock()
+        now = clock()
         rows = list(
             ApprovalRequest.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(status=Status.PENDING, expires_at__lte=now)
@@ -172,8 +164,8 @@ def record_event(
 ) -> None:
     """Append what happened to a request after its decision, such as how its action ended."""
     with transaction.atomic(savepoint=False):
-        _lock(request_id)
-        audit.append([Fact(request_id, name, actor, outbox.clock(), data)])
+        _, now = _locked(request_id)
+        audit.append([Fact(request_id, name, actor, now, data)])
 
 
 def record_run_event(
@@ -181,16 +173,7 @@ def record_run_event(
 ) -> None:
     """Append what happened to a run; the caller holds the lock on the run's row."""
     with transaction.atomic(savepoint=False):
-        audit.append([Fact(run_id, name, actor, outbox.clock(), data)])
-
-
-def _lock(request_id: UUID) -> None:
-    """Lock a request whose row is not needed."""
-    rows = ApprovalRequest.objects.select_for_update(no_key=True).filter(pk=request_id)
-    found = rows.values_list("workflow_id", "traceparent").first()
-    if found is None:
-        raise _not_found(request_id)
-    trail.know(workflow_id=found[0], opened_in=found[1])
+        audit.append([Fact(run_id, name, actor, clock(), data)])
 
 
 def _locked(request_id: UUID) -> tuple[ApprovalRequest, datetime]:
@@ -237,15 +220,16 @@ def _count(
             update_fields=list(vote),
         )
         data = {
+            **detail,
             "choice": choice,
             "comment": comment,
             "approvals": outcome.approvals,
             "quorum": policy.quorum,
-            **detail,
         }
         facts.append(Fact(row.pk, EventName.VOTE_CAST, actor, now, data))
         trail.tell(
-            *(log, "Vote cast"),
+            log,
+            "Vote cast",
             choice=choice,
             user_id=actor.user_id,
             approvals=outcome.approvals,
@@ -296,7 +280,7 @@ def _refuse(
     )
     if first:
         sentence = intake.harmless(refused.sentence)
-        data = {"choice": choice, "code": refused.reason, "sentence": sentence, **detail}
+        data = {**detail, "choice": choice, "code": refused.reason, "sentence": sentence}
         audit.append([Fact(row.pk, EventName.VOTE_REFUSED, actor, now, data)])
         if row.status == Status.PENDING:
             outbox.owe([row.pk], EventName.VOTE_REFUSED)
@@ -335,7 +319,7 @@ def _resolve(
     for row in rows:
         row.status, row.decided_at, row.decided_by = status, now, actor.name
         row.decision_reason = reason
-    event = _EVENT[status]
+    event = event_of(status)
     ends = [Fact(row.pk, event, actor, now, {"reason": reason}) for row in rows]
     audit.append([*after, *ends])
     for row in rows:

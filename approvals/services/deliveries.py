@@ -7,11 +7,12 @@ from django.db import transaction
 from approvals import audit, outbox, trail
 from approvals.actors import able
 from approvals.audit import Fact
-from approvals.core import intake
+from approvals.clock import clock
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
-from approvals.errors import DeliveryNotFound, InvalidInput, NotAllowed
+from approvals.errors import DeliveryNotFound, NotAllowed
+from approvals.inputs import must_be_words
 from approvals.models import ApprovalRequest, ClockTimestamp, Delivery, Heartbeat
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,7 @@ def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
 
     Raises InvalidInput, NotAllowed and DeliveryNotFound.
     """
-    if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
-        raise InvalidInput("reason", f"The reason {fault}.")
+    must_be_words("reason", reason)
     if not able(actor, Ability.RETRY_DELIVERY):
         raise NotAllowed("Only an operator may retry a delivery.")
     with transaction.atomic():
@@ -32,7 +32,7 @@ def retry_delivery(delivery_id: int, *, actor: Actor, reason: str) -> None:
             raise DeliveryNotFound(f"There is no delivery {delivery_id}.")
         request = ApprovalRequest.objects.select_for_update(no_key=True).get(pk=row.request_id)
         data = {"channel": row.channel, "reason": reason}
-        fact = Fact(row.request_id, EventName.DELIVERY_RETRIED, actor, outbox.clock(), data)
+        fact = Fact(row.request_id, EventName.DELIVERY_RETRIED, actor, clock(), data)
         audit.append([fact])
         outbox.nudge(row.request_id, row.channel)
         about = {"request_id": str(request.pk), "workflow_id": request.workflow_id}

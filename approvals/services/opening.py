@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Value
@@ -15,12 +14,14 @@ from django.db.models.functions import Concat, Trim
 
 from approvals import audit, masking, outbox, policy, search, trail
 from approvals.audit import SYSTEM, Fact
+from approvals.clock import clock
 from approvals.core import intake
 from approvals.core.canonical import digest, proposal_digest
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Policy, Status, folded
 from approvals.core.risk import Assessment, Risk, assess
 from approvals.errors import IdempotencyConflict, InvalidInput
+from approvals.inputs import must_be_one_pull_request, must_be_texts
 from approvals.models import ApprovalRequest, SparedRequest
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,13 @@ class Opened:
     request_id: UUID | None
     status: str
     risk_level: Risk
-    requires_approval: bool
     linear_issue_id: str | None = None
     linear_issue_url: str | None = None
-    created: bool = True
+
+    @property
+    def requires_approval(self) -> bool:
+        """Whether people must decide before the operation runs."""
+        return self.request_id is not None
 
 
 def assess_task(task: Mapping[str, Any], agent_name: str, stated: str | None = None) -> Assessment:
@@ -118,7 +122,7 @@ def record_not_required(
         "digest": digest(task),
     }
     with transaction.atomic():
-        audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, outbox.clock(), data)])
+        audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, clock(), data)])
 
 
 def _policy(
@@ -167,7 +171,7 @@ def _answer(row: ApprovalRequest, assessment: Assessment, frozen: Policy, actor:
                 return known
             if assessment.requires_approval:
                 _insert(row, frozen, actor)
-                return _opened(row, created=True)
+                return _opened(row)
             _spare(row, assessment, actor)
     except IntegrityError:
         # Somebody captured the same interrupt at the same moment: theirs is the one.
@@ -175,7 +179,7 @@ def _answer(row: ApprovalRequest, assessment: Assessment, frozen: Policy, actor:
         if twin is None:
             raise
         return _same(twin, row.idempotency_digest)
-    return _spared(assessment.risk_level, created=True)
+    return Opened(None, NOT_REQUIRED, assessment.risk_level)
 
 
 def _known(row: ApprovalRequest) -> Opened | None:
@@ -196,7 +200,7 @@ def _known(row: ApprovalRequest) -> Opened | None:
         raise IdempotencyConflict(
             "The idempotency key was used before with another body, which needed no approval."
         )
-    return _spared(Risk(spared.risk_level), created=False)
+    return Opened(None, NOT_REQUIRED, Risk(spared.risk_level))
 
 
 def _spare(row: ApprovalRequest, assessment: Assessment, actor: Actor) -> None:
@@ -210,12 +214,8 @@ def _spare(row: ApprovalRequest, assessment: Assessment, actor: Actor) -> None:
     record_not_required(row.pk, row.task, row.agent_name, assessment, actor=actor)
 
 
-def _spared(risk_level: Risk, *, created: bool) -> Opened:
-    return Opened(None, NOT_REQUIRED, risk_level, requires_approval=False, created=created)
-
-
 def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:
-    now = outbox.clock()
+    now = clock()
     row.policy = asdict(frozen)
     row.created_at = now
     row.expires_at = now + timedelta(seconds=frozen.expires_after_seconds)
@@ -254,20 +254,11 @@ def _eligible(frozen: Policy, row: ApprovalRequest) -> int:
 def _check(
     facts: Mapping[str, str], pr_number: int | None, action: Mapping[str, Any] | None
 ) -> None:
-    limits = {"pr_url": 500}
-    for field, value in facts.items():
-        if not isinstance(value, str):
-            raise InvalidInput(field, f"{field} must be a text.")
-        if (fault := intake.text_fault(value, limits.get(field, 200))) is not None:
-            raise InvalidInput(field, f"{field} {fault}.")
+    must_be_texts(facts)
     for field in ("workflow_id", "thread_id", "agent_name"):
         if not facts[field].strip():
             raise InvalidInput(field, f"{field} must not be empty.")
-    fault_in = intake.pull_request_fault(
-        pr_number, facts["pr_url"], facts["github_repo"], settings.PULL_REQUEST_HOSTS
-    )
-    if fault_in is not None:
-        raise InvalidInput(fault_in[0], f"{fault_in[0]} {fault_in[1]}.")
+    must_be_one_pull_request(pr_number, facts["pr_url"], facts["github_repo"])
     if (fault := intake.json_fault(action)) is not None:
         raise InvalidInput("action", f"The action {fault}.")
 
@@ -286,16 +277,14 @@ def _same(row: ApprovalRequest, body_digest: str) -> Opened:
         raise IdempotencyConflict(
             f"The idempotency key was used before with another body, for request {row.pk}."
         )
-    return _opened(row, created=False)
+    return _opened(row)
 
 
-def _opened(row: ApprovalRequest, *, created: bool) -> Opened:
+def _opened(row: ApprovalRequest) -> Opened:
     return Opened(
         row.pk,
         row.status,
         Risk(row.risk_level),
-        requires_approval=True,
         linear_issue_id=row.linear_issue_id,
         linear_issue_url=row.linear_issue_url,
-        created=created,
     )

@@ -9,14 +9,15 @@ from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 
-from approvals import audit, outbox
+from approvals import audit
 from approvals.actors import able, token_digest
 from approvals.audit import Fact
-from approvals.core import intake
+from approvals.clock import clock
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Actor, Via
 from approvals.core.roles import Ability, may_make_token, may_say_who_decides
 from approvals.errors import InvalidInput, NotAllowed
+from approvals.inputs import must_be_words
 from approvals.models import ApiToken, ApproverProfile, ClockTimestamp, ProviderIdentity
 
 # Whoever may run commands on the gateway's machines; nobody else calls without an actor.
@@ -145,8 +146,7 @@ def create_token(username: str, *, scope: str, label: str = "", actor: Actor = C
 
 def revoke_token(token_id: int, *, actor: Actor, reason: str = "") -> None:
     """End a token at once; its owner or an operator may. Raises InvalidInput and NotAllowed."""
-    if (fault := intake.text_fault(reason, intake.MAX_WORDS)) is not None:
-        raise InvalidInput("reason", f"The reason {fault}.")
+    must_be_words("reason", reason)
     with transaction.atomic():
         token = ApiToken.objects.select_for_update().filter(pk=token_id, revoked_at=None).first()
         if token is None or not (
@@ -160,4 +160,4 @@ def revoke_token(token_id: int, *, actor: Actor, reason: str = "") -> None:
 
 def _record(user_id: int, name: EventName, actor: Actor, data: Mapping[str, Any]) -> None:
     User.objects.select_for_update().get(pk=user_id)
-    audit.append([Fact(account_stream(user_id), name, actor, outbox.clock(), data)])
+    audit.append([Fact(account_stream(user_id), name, actor, clock(), data)])

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.module_loading import import_string
 
-from approvals import outbox
+from approvals.clock import clock
 from approvals.core.lifecycle import Status
 from approvals.models import ApprovalRequest, Delivery, InboundWebhook
 
@@ -37,7 +37,7 @@ def purge_old(*, seconds: float, batch: int = BATCH) -> bool:
     """
     if not settings.HITL_RETENTION_DAYS:
         return False
-    before = outbox.clock() - timedelta(days=settings.HITL_RETENTION_DAYS)
+    before = clock() - timedelta(days=settings.HITL_RETENTION_DAYS)
     ends = time.monotonic() + seconds
     purges = deque(cast("Purge", import_string(path)) for path in settings.HITL_PURGES)
     while purges:

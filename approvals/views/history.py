@@ -9,7 +9,8 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from approvals import live, outbox, spreadsheet
+from approvals import live, spreadsheet
+from approvals.clock import clock
 from approvals.errors import InvalidInput
 from approvals.history_form import HistoryFilters
 from approvals.patience import patiently
@@ -29,7 +30,7 @@ def history(request: PageRequest) -> HttpResponse:
     cursor = request.GET.get("cursor", "")
     query = request.GET.copy()
     query.pop("cursor", None)
-    fault, page, now = "", None, outbox.clock()
+    fault, page, now = "", None, clock()
     if filters.is_valid():
         try:
             with patiently():
@@ -57,7 +58,7 @@ def history_csv(request: PageRequest) -> HttpResponseBase:
     if not filters.is_valid():
         faults = " ".join(str(error) for errors in filters.errors.values() for error in errors)
         return HttpResponse(faults, status=422, content_type="text/plain; charset=utf-8")
-    read = partial(_reader(filters, outbox.clock()), limit=CSV_BATCH)
+    read = partial(_reader(filters, clock()), limit=CSV_BATCH)
     name = f"history-{timezone.localdate():%Y-%m-%d}.csv"
     return StreamingHttpResponse(
         _lines(read),

@@ -6,8 +6,9 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from approvals import outbox, preferences
+from approvals import preferences
 from approvals.charts import NARROW, WIDE
+from approvals.clock import clock
 from approvals.selectors.insights import Span
 from approvals.views.access import PageRequest, signed_in
 from approvals.views.figures import FIGURES, reading
@@ -23,7 +24,7 @@ SPANS = {Span.DAY: "24 hours", Span.WEEK: "7 days", Span.MONTH: "30 days"}
 @signed_in
 def insights(request: PageRequest) -> HttpResponse:
     """All figures of the chosen span; 422 for a span that cannot be chosen."""
-    now = outbox.clock()
+    now = clock()
     given = request.GET.get("span", Span.WEEK)
     if given not in set(Span):
         return render(request, "approvals/insights.html", {"spans": SPANS}, status=422)
@@ -55,7 +56,7 @@ def chart(request: PageRequest, name: str) -> HttpResponse:
     span = request.GET.get("span", Span.WEEK)
     if name not in FIGURES or span not in set(Span):
         raise Http404("There is no such chart.")
-    until = _moment(request.GET.get("until", ""), outbox.clock())
+    until = _moment(request.GET.get("until", ""), clock())
     figure = FIGURES[name](reading(Span(span), until, preferences.zone_of(request.COOKIES)))
     size = NARROW if request.GET.get("size") == "narrow" else WIDE
     picture = figure.draw(preferences.read(request.COOKIES).theme, size)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from django.http import HttpResponse, QueryDict
 from django.middleware.csrf import get_token
@@ -71,8 +71,8 @@ def _refreshed(request: PageRequest, actor: Actor) -> HttpResponse:
     happened = newest.happened
     seen_as = shared(happened, actor, lambda: waiting.Desk(actor, newest.now).seen_as())
 
-    def give(row: Hashable, make: Callable[[], str]) -> str:
-        return shared(happened, (zone, row), make)
+    def give(key: Hashable, make: Callable[[], T]) -> T:
+        return shared(happened, (zone, key), make)
 
     def part() -> _Part:
         # Without the request, so that nothing of whoever asked first can get into it.
@@ -120,11 +120,17 @@ def queue_page(
     return render(request, "approvals/queue.html", {**context, "whole": True}, status=status)
 
 
-# Gives a row of a list as HTML, which the function makes of all that is shown of it.
-Give = Callable[[Hashable, Callable[[], str]], str]
+T = TypeVar("T")
 
 
-def _made_now(_: Hashable, make: Callable[[], str]) -> str:
+class Give(Protocol):
+    """Gives what the function makes of all that the key holds, or made of it before."""
+
+    def __call__(self, key: Hashable, make: Callable[[], T], /) -> T:
+        """Raises whatever the function raises."""
+
+
+def _made_now(_: Hashable, make: Callable[[], T]) -> T:
     return make()
 
 
@@ -141,7 +147,7 @@ def _context(
     if filters.is_valid():
         try:
             with patiently() as now:
-                lists = _lists(address, filters, actor, now)
+                lists = _lists(address, filters, actor, now, give)
         except InvalidInput as fault:
             filters.add_error(None, str(fault))
         else:
@@ -184,7 +190,9 @@ def kept_filters(request: PageRequest) -> QueueFilters:
     return kept
 
 
-def _lists(asked: QueryDict, filters: QueueFilters, actor: Actor, now: datetime) -> dict[str, Any]:
+def _lists(
+    asked: QueryDict, filters: QueueFilters, actor: Actor, now: datetime, give: Give
+) -> dict[str, Any]:
     chosen, cursor = filters.chosen(), asked.get("cursor", "")
     status = chosen.get("status")
     shows_waiting = status in {None, Status.PENDING}
@@ -193,11 +201,15 @@ def _lists(asked: QueryDict, filters: QueueFilters, actor: Actor, now: datetime)
     counts = waiting.Counts(0, 0)
     if shows_waiting:
         page = desk.page(chosen, sort=filters.order(), cursor=cursor, limit=WAITING_SHOWN)
-        counts = desk.count(chosen)
+        is_whole = not cursor and not page.next_cursor
+        counts = page.counts() if is_whole else desk.count(chosen)
     shows_decided = status != Status.PENDING and not cursor
     room = min(DECIDED_SHOWN, ROWS - len(page.items))
     # One more than is shown tells whether there are more.
-    decided = requests.list_decided(chosen, now, room + 1) if shows_decided else []
+    # Who asks makes no difference to these.
+    key = ("decided", frozenset(chosen.items()), room)
+    latest = partial(requests.list_decided, chosen, now, room + 1)
+    decided = give(key, latest) if shows_decided else []
     # What the tab tells is true whatever is filtered.
     in_all = desk.count({}) if chosen else counts
     address = asked.copy()

@@ -12,8 +12,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from approvals import aftermath, masking, outbox, services, wording
+from approvals import aftermath, masking, services, wording
 from approvals.actors import able
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Choice, Status
 from approvals.core.risk import Risk
 from approvals.core.roles import Ability
@@ -161,7 +162,7 @@ def _approve_form(row: "ApprovalRequest", data: QueryDict | None = None) -> Appr
 def _context(
     row: "ApprovalRequest", actor: Actor, bound: Mapping[str, forms.Form]
 ) -> dict[str, Any]:
-    now = outbox.clock()
+    now = clock()
     policy = row.frozen_policy
     votes = sorted(row.votes.all(), key=lambda vote: vote.cast_at)
     log, deliveries = requests.log_of(row), requests.deliveries(row.pk)
@@ -199,7 +200,7 @@ def _deliveries(
     for delivery in rows:
         name = f"retry-{delivery.pk}"
         state = requests.delivery_state(delivery)
-        retried = may_retry and state in {"failing", "stopped"}
+        retried = may_retry and state in {"failing", "given_up"}
         form = (bound.get(name) or RetryForm(prefix=name)) if retried else None
         shown.append({"row": delivery, "state": state, "form": form})
     return shown

@@ -44,9 +44,3 @@ def shared(happened: Hashable, key: Hashable, make: Callable[[], T]) -> T:
             raise
     value: T = one.result()
     return value
-
-
-def forget() -> None:
-    """Keep nothing of what was made."""
-    with _looking:
-        _kept.clear()

@@ -152,6 +152,8 @@ class Postgres:
             "max_connections": "200",
             "timezone": "UTC",
             "log_timezone": "UTC",
+            # What failed is logged, but not the statement: its values may be secrets of a task.
+            "log_min_error_statement": "panic",
             **({} if self._durable else _FAST),
         }
 

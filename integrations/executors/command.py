@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from agents.actions import ActionResult, OutcomeUnknown
+from agents.actions import ActionResult, NotBegun, OutcomeUnknown
 from integrations.executors.output import Credentials, Tail
 
 GRACE_SECONDS = 3.0
@@ -30,27 +30,24 @@ def run_command(action: Mapping[str, Any], *, idempotency_key: str) -> ActionRes
     The command sees PATH, HOME, LANG, HITL_DATA_DIR, HITL_IDEMPOTENCY_KEY and what `pass_env`
     names, nothing else of the worker's environment. Every process it leaves behind is killed when
     it ends, at the time limit, and when the worker dies. What it prints of those values is not
-    kept. OutcomeUnknown where it was cut off from outside.
+    kept. NotBegun where it could not be started, OutcomeUnknown where it was cut off from outside.
     """
     names = [*action["pass_env"]]
     if missing := [name for name in names if name not in os.environ]:
-        return ActionResult(False, f"was not started: set {missing[0]} for the workers.")
+        raise _not_started(f"set {missing[0]} for the workers")
     environ = {
         "LANG": "C.UTF-8",
         **{name: os.environ[name] for name in (*_INHERITED, *names) if name in os.environ},
         "HITL_DATA_DIR": str(Path(settings.HITL_DATA_DIR).resolve()),
         "HITL_IDEMPOTENCY_KEY": idempotency_key,
     }
-    try:
-        with _guarded(action, environ) as command:
-            output = Tail(Credentials(environ[name] for name in names))
-            return _result(command, output, float(action["timeout_seconds"]))
-    except _NotStarted as error:
-        return ActionResult(False, f"was not started: {error}.")
+    with _guarded(action, environ) as command:
+        output = Tail(Credentials(environ[name] for name in names))
+        return _result(command, output, float(action["timeout_seconds"]))
 
 
-class _NotStarted(Exception):
-    """The operating system refused to start anything."""
+def _not_started(reason: str) -> NotBegun:
+    return NotBegun(f"The command was not started: {reason}.")
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ def _guarded(action: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[
                 pass_fds=[guards_fd],
             )
         except OSError as error:
-            raise _NotStarted(error.strerror or str(error)) from error
+            raise _not_started(error.strerror or str(error)) from error
         finally:
             os.close(guards_fd)
         with process:
@@ -108,7 +105,7 @@ def _result(command: _Guarded, output: Tail, timeout_seconds: float) -> ActionRe
     outcome, code, detail = report.decode().split(" ", 2)
     match outcome:
         case "not_started":
-            return ActionResult(False, f"was not started: {detail}.", output.text())
+            raise _not_started(detail)
         case "timed_out":
             summary = f"was ended at its time limit of {timeout_seconds:g} s"
             return ActionResult(False, summary, output.text(), {"timed_out": True})

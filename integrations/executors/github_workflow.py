@@ -7,10 +7,11 @@ from typing import Any
 
 from django.conf import settings
 
-from agents.actions import ActionResult, OutcomeUnknown
+from agents.actions import ActionResult, NotBegun, OutcomeUnknown
 from approvals.core.events import ChannelError
+from integrations.addresses import RefusedAddress
 from integrations.executors.deadline import open_client_until
-from integrations.github.client import GitHubClient, is_allowed
+from integrations.github.client import GitHubClient, RateLimited, is_allowed
 from integrations.http import ReplyLost, Unreachable
 
 PAUSES_SECONDS = (0.25, 1.0, 3.0)
@@ -21,21 +22,23 @@ def dispatch_github_workflow(action: Mapping[str, Any], *, idempotency_key: str)
 
     The run itself goes on at GitHub. An answer that is lost, or not whole within the action's time
     limit, or 5xx, raises OutcomeUnknown, even for an idempotent action; only an attempt that never
-    left this machine is repeated.
+    left this machine is repeated. NotBegun where none left it, or a rate limit turned it away.
     """
     repo = action["repo"]
     if not settings.GITHUB_TOKEN:
-        return ActionResult(False, "was not dispatched: set GITHUB_TOKEN for the workers.")
+        raise _not_begun("set GITHUB_TOKEN for the workers.")
     if not is_allowed(repo):
-        return ActionResult(
-            False, f"was not dispatched: {repo} is not among HITL_GITHUB_REPOSITORIES."
-        )
+        raise _not_begun(f"{repo} is not among HITL_GITHUB_REPOSITORIES.")
     inputs = dict(action["inputs"])
     if name := action["idempotency_key_input"]:
         inputs[name] = idempotency_key
     deadline = time.monotonic() + float(action["timeout_seconds"])
     with closing(_GitHubUntil(deadline)) as github:
         return _dispatched(github, action, inputs, deadline)
+
+
+def _not_begun(reason: object) -> NotBegun:
+    return NotBegun(f"The workflow was not dispatched: {reason}")
 
 
 class _GitHubUntil(GitHubClient):
@@ -69,9 +72,11 @@ def _dispatched(
         except ReplyLost as error:
             raise OutcomeUnknown(f"The workflow may or may not have started: {error}") from error
         except Unreachable as error:
-            if pause is None or time.monotonic() + pause >= deadline:
-                return ActionResult(False, f"was not dispatched: {error}")
+            if error.permanent or pause is None or time.monotonic() + pause >= deadline:
+                raise _not_begun(error) from error
             time.sleep(pause)
+        except (RefusedAddress, RateLimited) as error:
+            raise _not_begun(error) from error
         except ChannelError as error:
             return ActionResult(False, f"was not dispatched: {error}")
         else:

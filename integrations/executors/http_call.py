@@ -1,4 +1,4 @@
-"""The executor of HTTP calls: one POST, repeated only where that cannot do anything twice."""
+"""The executor of HTTP calls: one call, repeated only where that cannot do anything twice."""
 
 import os
 import time
@@ -8,11 +8,12 @@ from typing import Any
 
 import httpx
 
-from agents.actions import ActionResult, OutcomeUnknown
+from agents.actions import ActionResult, NotBegun, OutcomeUnknown
 from agents.operation_config import base_url
 from integrations.addresses import RefusedAddress
 from integrations.executors.deadline import open_client_until
 from integrations.executors.output import OUTPUT_BYTES, Credentials
+from integrations.http import NEVER_SENT
 
 PAUSES_SECONDS = (0.25, 1.0, 3.0)
 _CONNECT_SECONDS = 5.0
@@ -33,21 +34,19 @@ class _Attempt:
 
 
 def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
-    """POST the action's body with the key in `Idempotency-Key`, within its time limit.
+    """Send the action's body with the key in `Idempotency-Key`, within its time limit.
 
     2xx succeeds; 3xx and 4xx fail. A lost answer or 5xx is repeated for an idempotent action, with
     the same key; otherwise, and when the repetitions are used up, OutcomeUnknown is raised.
+    NotBegun where no attempt left this machine.
     """
     deadline = time.monotonic() + float(action["timeout_seconds"])
-    try:
-        headers = _headers(action, idempotency_key)
-    except ValueError as error:
-        return ActionResult(False, f"was not called: {error}")
+    headers = _headers(action, idempotency_key)
     uncertain = False
     credentials = Credentials(headers[name] for name in action["headers_env"])
     with open_client_until(deadline, headers=headers) as client:
         for pause in (*PAUSES_SECONDS, None):
-            attempt = _post(client, action, deadline, credentials)
+            attempt = _attempt(client, action, deadline, credentials)
             if attempt.status and attempt.status < 500:
                 return _answered(attempt)
             uncertain = uncertain or attempt.begun
@@ -58,24 +57,30 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
             time.sleep(pause)
     if uncertain:
         raise OutcomeUnknown(f"The call may or may not have taken effect: it {attempt.sentence}.")
-    return ActionResult(False, f"was not begun: the call {attempt.sentence}")
+    raise NotBegun(f"The call was not begun: it {attempt.sentence}.")
 
 
 def _headers(action: Mapping[str, Any], idempotency_key: str) -> dict[str, str]:
-    """The headers, once the address is known to be the configured one; ValueError otherwise."""
+    """The headers, once the address is known to be the configured one; NotBegun otherwise."""
     variable = action["base_url_env"]
     if not action["url"].startswith(base_url(variable, os.environ) + "/"):
-        raise ValueError(f"The approved address is not below the one that {variable} holds now.")
+        raise NotBegun(
+            "The call was not begun: the approved address is not below the one that"
+            f" {variable} holds now."
+        )
     headers = {"Idempotency-Key": idempotency_key}
     for name, source in action["headers_env"].items():
         value = os.environ.get(source, "").strip()
         if not value or not value.isascii() or not value.isprintable():
-            raise ValueError(f"Set {source} to the {name} header's value, in plain characters.")
+            raise NotBegun(
+                f"The call was not begun: set {source} to the {name} header's value, in plain"
+                " characters."
+            )
         headers[name] = value
     return headers
 
 
-def _post(
+def _attempt(
     client: httpx.Client, action: Mapping[str, Any], deadline: float, credentials: Credentials
 ) -> _Attempt:
     left = deadline - time.monotonic()
@@ -83,14 +88,16 @@ def _post(
         return _Attempt("ran out of time", begun=False)
     timeout = httpx.Timeout(None, connect=min(left, _CONNECT_SECONDS))
     try:
-        with client.stream("POST", action["url"], json=action["body"], timeout=timeout) as response:
+        with client.stream(
+            action["method"], action["url"], json=action["body"], timeout=timeout
+        ) as response:
             output = _body(response, credentials)
             return _Attempt(f"was answered {response.status_code}", response.status_code, output)
     except RefusedAddress as error:
         return _Attempt(f"could not be made ({str(error)[:-1]})", begun=False, refused=True)
     except httpx.InvalidURL as error:
         return _Attempt(f"could not be made ({error})", begun=False, refused=True)
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+    except NEVER_SENT as error:
         return _Attempt(f"could not be made ({error or type(error).__name__})", begun=False)
     except httpx.HTTPError as error:
         return _Attempt(f"got no answer ({error or type(error).__name__})")

@@ -36,6 +36,10 @@ class NotFound(ChannelError):
     """GitHub knows no such thing, or does not show it to this token."""
 
 
+class RateLimited(ChannelError):
+    """GitHub has turned the call away because there were too many; nothing came of it."""
+
+
 @dataclass(frozen=True)
 class Comment:
     """A comment on a pull request; `author` is a login, empty for a deleted account."""
@@ -105,7 +109,7 @@ class GitHubClient:
         """Run a workflow and give the run's address, where GitHub tells it.
 
         Versions of the API before 2026-03-10 answer 204 and name no run. ReplyLost where it may
-        have been done.
+        have been done, RateLimited where it was not looked at.
         """
         path = f"/repos/{repo}/actions/workflows/{workflow}/dispatches"
         body = {"ref": ref, "inputs": dict(inputs)}
@@ -123,7 +127,7 @@ class GitHubClient:
         message = _message(response)
         sentence = f"{PARTY} answered {status} to {method} {path}: {message}"
         if _outcome(response) is Outcome.RATE_LIMITED:
-            raise ChannelError(f"{sentence}.", retry_after=_pause(response))
+            raise RateLimited(f"{sentence}.", retry_after=_pause(response))
         if status >= 500 or status == 408:
             raise ReplyLost(f"{sentence}.", retry_after=retry_after(response))
         if status in _HINTS:

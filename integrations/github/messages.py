@@ -4,7 +4,6 @@ Arguments and the action stay out of it: a pull request may be public.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -19,13 +18,6 @@ RESOLVED = "resolved"
 PARTS = (OPENED, RESOLVED)
 
 _BLANK_LINES = re.compile(r"\n{3,}")
-_OUTCOMES: Mapping[Status, str] = {
-    Status.APPROVED: "Approved",
-    Status.REJECTED: "Rejected",
-    Status.EXPIRED: "Expired",
-    Status.CANCELLED: "Cancelled",
-    Status.SUPERSEDED: "Superseded",
-}
 
 
 def marker(request_id: UUID, part: str) -> str:
@@ -47,7 +39,7 @@ def _render(part: str, request: Snapshot, *, alone: bool) -> str:
     context: dict[str, Any] = {
         "request": request,
         "pending": request.status is Status.PENDING,
-        "outcome": _OUTCOMES.get(request.status, ""),
+        "outcome": request.status.capitalize(),
         "description": masked(request.task).get("description") or "",
         "reason": masked_text(request.task, request.reason),
         "alone": alone,

@@ -4,8 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from approvals.core.events import LINEAR, ChannelError, Event, EventName, Receipt, Snapshot
+from approvals.core.events import (
+    LINEAR,
+    ChannelError,
+    Event,
+    EventName,
+    Receipt,
+    Snapshot,
+    event_of,
+)
 from approvals.core.lifecycle import CASUAL, Status
+from approvals.selectors.request import count_approvals
 from integrations.linear import messages
 from integrations.linear.client import LinearClient, LinearRefused, linear
 from integrations.linear.config import LinearConfig, linear_config
@@ -165,9 +174,10 @@ class _Visit:
         if bounce is None or not self._memory.may_bounce or bounce.move.id in self._memory.bounced:
             return
         last = len(self._memory.bounced) + 1 == MAX_BOUNCES
-        body = messages.bounce_comment(
-            self._request, bounce, heard.get(f"history:{bounce.move.id}"), since, last=last
-        )
+        own = heard.get(f"history:{bounce.move.id}")
+        # Counted now: a visit that failed may have heard the vote.
+        counted = count_approvals(self._request.id)
+        body = messages.bounce_comment(self._request, bounce, own, since, counted, last=last)
         self._comment(issue, f"move:{bounce.move.id}", body)
         self._client.move_issue(issue.id, self._names.state_id(issue.team, bounce.back_to))
         self._memory.bounced.append(bounce.move.id)
@@ -176,7 +186,7 @@ class _Visit:
         """Say once how it ended and move the issue; later only what contradicts it is undone."""
         status = self._request.status
         if not self._memory.commented:
-            ended = [event for event in since if event.name == f"request.{status}"]
+            ended = [event for event in since if event.name is event_of(status)]
             body = messages.outcome_comment(self._request, ended[-1].via if ended else "")
             self._comment(issue, f"outcome:{status}", body)
             self._memory.commented = True

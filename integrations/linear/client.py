@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -93,21 +93,23 @@ class LinearClient:
             if node["team"] is None or node["team"]["id"] == team_id
         }
 
-    def project(self, name: str) -> str | None:
-        """The UUID of a project, or None where none has this name."""
+    def projects(self, name: str) -> list[str]:
+        """The UUIDs of the projects of this name, two at most."""
         nodes = self._call(documents.PROJECTS, {"name": name})["projects"]["nodes"]
-        return cast("str", nodes[0]["id"]) if nodes else None
+        return [node["id"] for node in nodes]
 
     def issue(self, issue_id: UUID) -> Issue | None:
         """One issue with its discussion, archived or trashed too, or None where there is none."""
         nodes = self._call(documents.ISSUE, {"id": str(issue_id)})["issues"]["nodes"]
         return self._issue(nodes[0]) if nodes else None
 
-    def issues(self, ids: Sequence[UUID]) -> Mapping[UUID, Issue]:
-        """Those of at most 50 issues that exist, archived and trashed ones too; no discussion."""
+    def issues(self, ids: Sequence[UUID]) -> Mapping[UUID, Callable[[], Issue]]:
+        """Those of at most 50 issues that exist, archived and trashed ones too; no discussion.
+
+        Each is read when it is called, so that one of an odd shape takes no other with it.
+        """
         data = self._call(documents.ISSUES, {"ids": [str(issue_id) for issue_id in ids]})
-        found = (self._issue(node) for node in data["issues"]["nodes"])
-        return {issue.id: issue for issue in found}
+        return {UUID(node["id"]): partial(self._issue, node) for node in data["issues"]["nodes"]}
 
     def create_issue(self, fields: Mapping[str, Any]) -> Issue:
         """Create an issue under the UUID v4 in `fields`; LinearRefused.already_there if taken."""

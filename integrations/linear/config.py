@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from django.conf import settings
 from pydantic import Field, StringConstraints, model_validator
@@ -31,7 +31,6 @@ class ApprovalTemplate(ConfigModel):
 class WebhookConfig(ConfigModel):
     """Which moves are votes; the secret itself stands in the environment only."""
 
-    secret_env: Literal["LINEAR_WEBHOOK_SECRET"] = Field(default="LINEAR_WEBHOOK_SECRET")
     trigger_on_states: tuple[Name, ...] = Field(default=("Done", "Approved"), min_length=1)
     reject_on_states: tuple[Name, ...] = Field(default=("Canceled", "Rejected"), min_length=1)
 
@@ -99,16 +98,17 @@ class LinearConfig(ConfigModel):
         return min(PRIORITIES[risk], self.approval_template.priority)
 
 
+@lru_cache(maxsize=8)
 def load_linear_config(path: Path) -> LinearConfig:
-    """The file as a model; ConfigError with file, line and sentence where it does not fit."""
+    """The file as a model, read once; ConfigError with file, line and sentence if it is unfit."""
     return load_config(path, LinearConfig)
 
 
-@lru_cache(maxsize=8)
-def _loaded(path: Path) -> LinearConfig:
-    return load_linear_config(path)
-
-
 def linear_config() -> LinearConfig:
-    """The configuration of this process, read once."""
-    return _loaded(Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml")
+    """The configuration of this process."""
+    return load_linear_config(linear_config_path())
+
+
+def linear_config_path() -> Path:
+    """The file that the configuration of this process is read from."""
+    return Path(settings.HITL_CONFIG_DIR) / "linear" / "linear-config.yaml"

@@ -5,13 +5,12 @@ from functools import lru_cache
 
 from approvals.core.events import ChannelError
 from integrations.linear.client import LinearClient, linear
+from integrations.linear.config import linear_config_path
 from integrations.linear.issue import Person
-
-FILE = "config/linear/linear-config.yaml"
 
 
 class Directory:
-    """Looks each name up once; ChannelError(permanent) names one that Linear does not know.
+    """Looks each name up once; ChannelError(permanent) names one that Linear cannot resolve.
 
     Nothing is remembered about a name that was not found, so a retry looks again.
     """
@@ -53,10 +52,16 @@ class Directory:
     def project_id(self, name: str) -> str:
         """The UUID of a project."""
         if name not in self._projects:
-            project_id = self._client.project(name)
-            if project_id is None:
+            found = self._client.projects(name)
+            if not found:
                 raise _unknown(f"the project {name!r}")
-            self._projects[name] = project_id
+            if len(found) > 1:
+                raise ChannelError(
+                    f"Linear has more than one project named {name!r}: rename one there or choose"
+                    f" another in {linear_config_path()}.",
+                    permanent=True,
+                )
+            self._projects[name] = found[0]
         return self._projects[name]
 
     def forget(self) -> None:
@@ -86,5 +91,6 @@ def directory() -> Directory:
 
 def _unknown(what: str) -> ChannelError:
     return ChannelError(
-        f"Linear does not know {what}: create it there or correct {FILE}.", permanent=True
+        f"Linear does not know {what}: create it there or correct {linear_config_path()}.",
+        permanent=True,
     )

@@ -1,15 +1,13 @@
 """Every GraphQL document that is sent to Linear; a test checks each against Linear's schema."""
 
-_STATE = "id name type"
-
 _MOVES = """
   nodes {
     id
     createdAt
     actor { id name }
     botActor { id }
-    fromState { id name }
-    toState { id name }
+    fromState { name }
+    toState { name }
   }
   pageInfo { hasNextPage endCursor }
 """
@@ -22,7 +20,7 @@ _ISSUE = f"""
   trashed
   archivedAt
   team {{ key }}
-  state {{ {_STATE} }}
+  state {{ name }}
   history(first: 20) {{ {_MOVES} }}
 """
 
@@ -39,17 +37,17 @@ _COMMENTS = """
   pageInfo { hasNextPage endCursor }
 """
 
-VIEWER = "query Viewer { viewer { id name email } }"
+VIEWER = "query Viewer { viewer { id name } }"
 
 WEBHOOKS = "query Webhooks { webhooks(first: 100) { nodes { url enabled resourceTypes } } }"
 
-TEAM = f"""
-query Team($key: String!) {{
-  teams(filter: {{ key: {{ eq: $key }} }}, first: 1) {{ nodes {{ id key name }} }}
-  workflowStates(filter: {{ team: {{ key: {{ eq: $key }} }} }}, first: 250) {{
-    nodes {{ {_STATE} }}
-  }}
-}}
+TEAM = """
+query Team($key: String!) {
+  teams(filter: { key: { eq: $key } }, first: 1) { nodes { id } }
+  workflowStates(filter: { team: { key: { eq: $key } } }, first: 250) {
+    nodes { id name }
+  }
+}
 """
 
 LABELS = """
@@ -60,7 +58,7 @@ query Labels($names: [String!]!) {
 
 PROJECTS = """
 query Projects($name: String!) {
-  projects(filter: { name: { eq: $name } }, first: 2) { nodes { id name } }
+  projects(filter: { name: { eq: $name } }, first: 2) { nodes { id } }
 }
 """
 

@@ -57,9 +57,15 @@ def issue_description(request: Snapshot, config: LinearConfig) -> str:
 
 
 def bounce_comment(
-    request: Snapshot, bounce: Bounce, heard: Heard | None, since: Sequence[Event], *, last: bool
+    request: Snapshot,
+    bounce: Bounce,
+    heard: Heard | None,
+    since: Sequence[Event],
+    approvals: int,
+    *,
+    last: bool,
 ) -> str:
-    """Why a move was taken back; of a vote cast before, the events tell what came."""
+    """Why a move was taken back; of a vote cast before, the events and the approvals tell."""
     ended = request.status is not Status.PENDING
     refusals = [
         str(event.data["sentence"])
@@ -75,7 +81,7 @@ def bounce_comment(
             "back_to": bounce.back_to,
             "refusal": heard.refusal if heard else "".join(refusals[-1:]),
             "tally": (heard.tally if heard else "")
-            or f"{request.approvals} of {request.policy.quorum} approvals",
+            or f"{approvals} of {request.policy.quorum} approvals",
             "ended": request.status if ended else "",
             "last": last,
         },

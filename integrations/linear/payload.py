@@ -17,12 +17,8 @@ MAX_ID = 100
 _SUSPICIOUS = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 
 
-class Unreadable(Exception):
-    """The body says nothing; the sentence tells why."""
-
-
 class Silent(Exception):
-    """The message is about something that decides nothing; the sentence tells why."""
+    """The body decides nothing, maybe since nobody can read it; the sentence tells why."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,11 @@ class Message:
 
 
 def read_message(body: bytes, config: LinearConfig) -> Message:
-    """The body as a message; Unreadable where it is not one."""
-    event = _parse(body)
+    """The body as a message; one that is silent, and about no issue, where it cannot be read."""
+    try:
+        event = _parse(body)
+    except Silent as said:
+        return Message((), "", "", None, None, silence=str(said))
     data = _mapping(event, "data")
     person_id, name = _person(event)
     word, silence = None, ""
@@ -125,11 +124,11 @@ def _parse(body: bytes) -> Mapping[str, Any]:
     try:
         event = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable("the body is not JSON") from error
+        raise Silent("the body is not JSON") from error
     if not isinstance(event, dict):
-        raise Unreadable("the body is not a JSON object")
+        raise Silent("the body is not a JSON object")
     if _SUSPICIOUS.search(body) and _unstorable(event):
-        raise Unreadable("the body contains a NUL or a lone surrogate")
+        raise Silent("the body contains a NUL or a lone surrogate")
     return event
 
 

@@ -77,6 +77,11 @@ class Project:
 
 TEAM = Team("72b2a2dc-6f4f-4423-9d34-24b5bd10634a", "CHEF", "code-chef")
 PROJECT = Project("5a3f9c1e-6d2b-4c8f-9e07-3b1d8a4c6f52", "Approvals", "approvals-3b1d8a4c6f52")
+# Linear lets two projects have one name; here no issue belongs to them.
+TWINS = (
+    Project("0f6d1c52-1a7e-4b0d-8a35-6c9e2d7f4b18", "Twins", "twins-6c9e2d7f4b18"),
+    Project("7c2e9b84-5d03-4f6a-b1c7-2e8a4d0f9c63", "Twins", "twins-2e8a4d0f9c63"),
+)
 
 PEOPLE = (
     Person(

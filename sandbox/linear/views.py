@@ -71,8 +71,8 @@ class Views:
         return [self._label(label) for label in cast.LABELS]
 
     def projects(self) -> list[Json]:
-        """The one project."""
-        return [self._project()]
+        """The one that issues belong to, and two others."""
+        return [self._project(project) for project in (cast.PROJECT, *cast.TWINS)]
 
     def webhooks(self) -> list[Json]:
         """The one webhook, as Linear's settings would list it."""
@@ -107,7 +107,7 @@ class Views:
             "team": self._team,
             "state": self._states[row["state_id"]],
             "creator": self._user(creator) if creator else None,
-            "project": self._project() if row["project_id"] else None,
+            "project": self._project(cast.PROJECT) if row["project_id"] else None,
             "labelIds": [label.id for label in labels],
             "labels": pages_of(lambda: [self._label(label) for label in labels]),
             "reactionData": lambda _: reaction_data(self._store, "issue_id", issue_id),
@@ -246,10 +246,10 @@ class Views:
     def _label(self, label: cast.Label) -> Json:
         return _since(id=label.id, name=label.name, color=label.color, isGroup=False, team=None)
 
-    def _project(self) -> Json:
+    def _project(self, project: cast.Project) -> Json:
         return _since(
-            id=cast.PROJECT.id,
-            name=cast.PROJECT.name,
-            slugId=cast.PROJECT.slug,
+            id=project.id,
+            name=project.name,
+            slugId=project.slug,
             url=f"{self._workspace.public_url}/linear",
         )

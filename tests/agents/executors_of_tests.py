@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agents.actions import ActionResult, OutcomeUnknown
+from agents.actions import ActionResult, NotBegun, OutcomeUnknown
 
 # (idempotency key, action) of every beginning, and what the next beginning comes to.
 begun: list[tuple[str, dict[str, Any]]] = []
@@ -22,6 +22,8 @@ def scripted(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult
         raise WorkerDied
     if outcome == "unknown":
         raise OutcomeUnknown("The reply was lost, so it may or may not have happened.")
+    if outcome == "refuse":
+        raise NotBegun("The call was not begun: nobody listens.")
     if outcome.startswith("lose "):
         raise OutcomeUnknown(outcome)
     if outcome.startswith("say "):

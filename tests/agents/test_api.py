@@ -8,8 +8,14 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from agents.models import Run
+from agents.services import start_run
+from approvals.audit import SYSTEM
+from approvals.errors import IdempotencyConflict
+from approvals.models import AuditEntry
 from approvals.services import create_token
 from tests.agents.worker import Worker
+from tests.approvals.scenes import at_once, person
+from tests.servers import DATA_DIR
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,6 +63,15 @@ def test_a_run_is_accepted_followed_and_ends(rosa: Api, worker: Worker) -> None:
     assert ended["result"]["steps"][0]["status"] == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("said", "asked_by"), [(None, "rosa"), ("", "rosa"), (" \t", "rosa"), (" grace ", "grace")]
+)
+def test_a_run_is_asked_for_by_somebody(rosa: Api, said: str | None, asked_by: str) -> None:
+    body = {"workflow": "task", "task": TASK, "requested_by": said}
+    assert rosa.post("/api/workflows", body).status_code == 202
+    assert Run.objects.get().requested_by == asked_by
+
+
 def test_a_run_is_cancelled_with_a_reason(rosa: Api, worker: Worker) -> None:
     run = worker.start("task")
     path = f"/api/workflows/{run.pk}/cancel"
@@ -88,6 +103,34 @@ def test_the_same_idempotency_key_is_the_same_run(rosa: Api) -> None:
     assert first.json()["workflow_id"] == second.json()["workflow_id"]
     other = rosa.post("/api/workflows", {**body, "task": {**TASK, "environment": "staging"}})
     assert other.status_code == 409
+    assert Run.objects.count() == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_one_idempotency_key_at_once_starts_one_run_and_fails_at_no_constraint(
+    known: bool,
+) -> None:
+    """PostgreSQL would log the statement that failed, with the task in it."""
+    log = DATA_DIR / "postgres" / "server.log"
+    said_before = log.stat().st_size
+    actor = person("ada") if known else SYSTEM
+    asked: dict[str, Any] = {"actor": actor, "workflow": "task", "idempotency_key": "k"}
+    runs = at_once(*[lambda: start_run(task=TASK, **asked)] * 6)
+    assert {run.pk for run in runs} == {Run.objects.get().pk}
+    assert AuditEntry.objects.filter(name="run.started").count() == 1
+    said = log.read_bytes()[said_before:].decode()
+    assert "one_run_an_idempotency_key" not in said
+    assert TASK["description"] not in said
+
+
+def test_one_key_with_two_bodies_at_once_starts_one_run_and_refuses_the_other() -> None:
+    asked: dict[str, Any] = {"actor": person("ada"), "workflow": "task", "idempotency_key": "k"}
+    outcomes = at_once(
+        *(lambda to=to: start_run(task={**TASK, "environment": to}, **asked) for to in ("a", "b"))
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [
+        *(IdempotencyConflict.__name__, Run.__name__)
+    ]
     assert Run.objects.count() == 1
 
 

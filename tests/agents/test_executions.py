@@ -212,6 +212,55 @@ def test_an_unknown_outcome_needs_a_person(worker: Worker) -> None:
     assert len(executors.begun) == 1
 
 
+@pytest.mark.parametrize("operation", ["deploy", "rollback"])
+def test_an_approval_is_not_used_up_by_what_was_surely_not_begun(
+    worker: Worker, operator: Actor, operation: str
+) -> None:
+    run = worker.start("task", operation=operation)
+    executors.next_outcomes.append("refuse")
+    worker.decide(worker.pending(run)[0])
+    run.refresh_from_db()
+    held = Execution.objects.get()
+    assert (run.status, run.attention) == (
+        "needs_attention",
+        "The call was not begun: nobody listens.",
+    )
+    assert (held.status, held.summary) == ("held", run.attention)
+    worker.turn()
+    assert len(executors.begun) == 1
+    services.settle_run(run.pk, "retry", actor=operator, reason="Somebody listens now.")
+    worker.turn()
+    run.refresh_from_db()
+    assert (run.status, Execution.objects.get().status) == ("completed", "succeeded")
+    assert [key for key, _ in executors.begun] == [held.key] * 2
+
+
+def test_a_step_that_needed_no_approval_and_was_not_begun_waits_for_a_person_too(
+    worker: Worker, operator: Actor
+) -> None:
+    executors.next_outcomes.append("refuse")
+    run = worker.start("task", environment="staging")
+    assert (run.status, run.attention) == (
+        "needs_attention",
+        "The call was not begun: nobody listens.",
+    )
+    services.settle_run(run.pk, "retry", actor=operator, reason="Somebody listens now.")
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "completed"
+
+
+def test_what_is_begun_once_more_has_not_ended(worker: Worker, operator: Actor) -> None:
+    run = worker.start("task")
+    executors.next_outcomes += ["refuse", "die"]
+    worker.decide(worker.pending(run)[0])
+    services.settle_run(run.pk, "retry", actor=operator, reason="Somebody listens now.")
+    with pytest.raises(WorkerDied):
+        worker.turn()
+    begun = Execution.objects.get()
+    assert (begun.status, begun.summary, begun.finished_at) == ("started", "", None)
+
+
 def test_while_another_worker_is_at_the_action_nobody_begins_it(worker: Worker) -> None:
     run = worker.start("task")
     approve_and_die(worker, run)

@@ -10,13 +10,17 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
 from agents import runtime, services, turns
+from agents.models import Run
 from approvals import outbox
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Via
+from approvals.errors import InvalidInput
 from approvals.models import ApprovalRequest, AuditEntry
 from approvals.services import cancel_request, open_request
 from tests.agents import graphs_of_others as others
 from tests.agents import scenes
+from tests.agents.executors_of_tests import WorkerDied
+from tests.agents.test_executions import leases_end
 from tests.agents.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,6 +49,21 @@ def one_branch_fails() -> others.Graph:
     return graph
 
 
+def asks_again() -> others.Graph:
+    """Asks twice, one after the other."""
+
+    def ask(state: others.State) -> dict[str, Any]:
+        return {"done": [str(interrupt({**PRODUCTION, "number": len(state.get("done", []))}))]}
+
+    graph: others.Graph = StateGraph(others.State)
+    graph.add_node("first", ask)
+    graph.add_node("second", ask)
+    graph.add_edge(START, "first")
+    graph.add_edge("first", "second")
+    graph.add_edge("second", END)
+    return graph
+
+
 def broken_builder() -> others.Graph:
     """Cannot be built."""
     raise ValueError("no penguins here")
@@ -54,6 +73,7 @@ def broken_builder() -> others.Graph:
 def _graphs(settings: Any) -> None:
     settings.HITL_GRAPHS = {
         "one_interrupt": ("tests.agents.graphs_of_others.one_interrupt", "1"),
+        "asks_again": (f"{__name__}.asks_again", "1"),
         "one_branch_fails": (f"{__name__}.one_branch_fails", "1"),
         "broken_builder": (f"{__name__}.broken_builder", "1"),
         "no_builder": (f"{__name__}.no_builder", "1"),
@@ -107,6 +127,80 @@ def test_a_foreign_node_does_nothing_after_its_run_was_cancelled(
     run.refresh_from_db()
     assert run.status == "cancelled"
     assert others.effects == []
+
+
+def cancelled_and_left(worker: Worker, run: Run) -> None:
+    """Take a turn that asks for a run which is cancelled just before, and dies right after."""
+    ask, asker = turns._open, user_actor(worker.requester, Via.API)  # noqa: SLF001 - as above
+
+    def late(*given: Any) -> Any:
+        services.cancel_run(run.pk, actor=asker, reason="Stop.")
+        return ask(*given)
+
+    def dies(*_: Any) -> None:
+        raise WorkerDied
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(turns, "_open", late)
+        patched.setattr(turns, "_record", dies)
+        with pytest.raises(WorkerDied):
+            worker.turn()
+    assert len(worker.pending(run)) == 1
+    leases_end()
+
+
+def test_what_a_dead_worker_asked_for_an_ended_run_is_taken_back_at_its_next_turn(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asker = user_actor(worker.requester, Via.API)
+    run = services.start_run(actor=asker, workflow="one_interrupt", task=PRODUCTION)
+    cancelled_and_left(worker, run)
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise WorkerDied
+
+    # Whoever dies before that is done leaves it to somebody else.
+    monkeypatch.setattr("approvals.services.withdraw_request", dies)
+    with pytest.raises(WorkerDied):
+        worker.turn()
+    monkeypatch.undo()
+    leases_end()
+    worker.turn()
+    assert worker.pending(run) == []
+    run.refresh_from_db()
+    assert run.status == "cancelled"
+
+
+def test_what_a_dead_worker_asked_for_an_ended_run_is_taken_back_when_it_is_resumed(
+    worker: Worker,
+) -> None:
+    run = worker.start("asks_again")
+    worker.vote(worker.pending(run)[0])
+    cancelled_and_left(worker, run)
+    worker.turn()
+    assert worker.pending(run) == []
+    run.refresh_from_db()
+    assert run.status == "cancelled"
+
+
+def test_what_was_asked_for_an_ended_run_is_taken_back_where_the_next_question_is_refused(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asker = user_actor(worker.requester, Via.API)
+    run = services.start_run(actor=asker, workflow="one_branch_fails", task=PRODUCTION)
+    ask = turns._open  # noqa: SLF001 - as above
+
+    def late(*given: Any) -> Any:
+        if not worker.pending(run):
+            services.cancel_run(run.pk, actor=asker, reason="Stop.")
+            return ask(*given)
+        raise InvalidInput("task", "It is too large.")
+
+    monkeypatch.setattr(turns, "_open", late)
+    worker.turn()
+    assert worker.pending(run) == []
+    run.refresh_from_db()
+    assert run.status == "cancelled"
 
 
 def test_a_branch_that_failed_does_not_act_again_when_the_other_is_decided(

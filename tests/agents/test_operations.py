@@ -238,7 +238,7 @@ def test_a_file_that_is_wrong_is_refused_with_its_line(
 def test_every_secret_that_the_settings_read_is_one_of_the_gateways() -> None:
     project = SHIPPED.parents[2] / "hitl_project"
     source = "".join((project / f"{name}.py").read_text() for name in ("settings", "provider"))
-    reads = r'(?:environ\.get|given\.get|_required|_names|_given)\(\s*"(\w+)"'
+    reads = r'(?:environ\.get|given\.get|_required|_sent|_names|_given)\(\s*"(\w+)"'
     read = set(re.findall(reads, source))
     secret = {name for name in read if re.search("SECRET|TOKEN|KEY|DATABASE.*URL|REDIS_URL", name)}
     assert len(secret) >= 9

@@ -15,6 +15,7 @@ from agents import retention, services, turns
 from agents.models import Execution, Run
 from approvals import outbox
 from approvals.actors import user_actor
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Via
 from approvals.models import AuditEntry, Delivery
 from approvals.services import create_token, purge_old
@@ -65,7 +66,7 @@ def ended(worker: Worker, days: float = 100) -> Run:
 
 def purge_everything() -> int:
     """Purge every run that has ended by now."""
-    return retention.purge_runs(outbox.clock(), 100)
+    return retention.purge_runs(clock(), 100)
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def test_a_live_run_is_never_touched_however_old_it_is(
     before = rows(run), Delivery.objects.count()
     assert min(before[0]) > 0
     assert purge_everything() == 0
-    assert retention.purge_deliveries(outbox.clock(), 100) == 0
+    assert retention.purge_deliveries(clock(), 100) == 0
     assert (rows(run), Delivery.objects.count()) == before
     if attention:
         services.settle_run(run.pk, "retry", actor=operator, reason="Once more.")
@@ -141,7 +142,7 @@ def test_what_a_live_run_was_told_stays_until_it_has_ended(worker: Worker) -> No
     worker.decide(worker.pending(run)[0])
     workflow = Delivery.objects.filter(channel="workflow", wanted__gt=0, done=F("wanted"))
     assert workflow.count() == 1
-    assert retention.purge_deliveries(outbox.clock(), 100) == 0
+    assert retention.purge_deliveries(clock(), 100) == 0
     outbox.nudge_thread(run.thread_id)
     worker.turn()
     assert workflow.get().done == 2
@@ -149,7 +150,7 @@ def test_what_a_live_run_was_told_stays_until_it_has_ended(worker: Worker) -> No
         worker.decide(pending[0])
     run.refresh_from_db()
     assert run.status == "completed"
-    assert retention.purge_deliveries(outbox.clock(), 100) == 3
+    assert retention.purge_deliveries(clock(), 100) == 3
     assert not Delivery.objects.exists()
 
 
@@ -191,7 +192,7 @@ def test_a_run_whose_row_somebody_holds_is_not_waited_for(
 
 def test_a_batch_takes_so_many_runs_the_oldest_first_and_none_twice(worker: Worker) -> None:
     runs = [ended(worker, days=days) for days in (91, 95, 93)]
-    counts = [retention.purge_runs(outbox.clock(), 2) for _ in range(3)]
+    counts = [retention.purge_runs(clock(), 2) for _ in range(3)]
     assert counts == [2, 1, 0]
     purged = Run.objects.order_by("purged_at").values_list("pk", flat=True)
     assert purged.last() == runs[0].pk
@@ -209,7 +210,7 @@ def test_a_run_cancelled_before_it_had_a_thread_is_purged_too(
 
 def test_two_at_once_share_the_runs(worker: Worker) -> None:
     runs = [ended(worker) for _ in range(6)]
-    before = outbox.clock()
+    before = clock()
 
     def work() -> int:
         taken = 0
@@ -245,6 +246,6 @@ def test_the_application_s_role_may_do_it(worker: Worker, postgres_server: Postg
     run = ended(worker)
     with as_application(postgres_server):
         assert purge_everything() == 1
-        assert retention.purge_deliveries(outbox.clock(), 100) == 1
+        assert retention.purge_deliveries(clock(), 100) == 1
     assert rows(run) == [0, 0, 0]
     assert Execution.objects.get().output == ""

@@ -8,7 +8,7 @@ from django.db import connection
 from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext
 
-from approvals import outbox
+from approvals.clock import clock
 from approvals.core.lifecycle import Choice
 from approvals.models import ApprovalRequest
 from tests.agents import scenes
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def rendered(asked: Any) -> str:
     """What the tag renders, on a page that has read the clock."""
     template = Template("{% load runs %}{% run_of asked %}")
-    return template.render(Context({"asked": asked, "now": outbox.clock()}))
+    return template.render(Context({"asked": asked, "now": clock()}))
 
 
 def test_the_steps_of_the_run_are_shown_with_this_request_marked(worker: Worker) -> None:
@@ -62,7 +62,7 @@ def test_a_request_from_elsewhere_that_names_a_run_shows_none_of_it(worker: Work
 def test_it_costs_two_queries(worker: Worker) -> None:
     run = scenes.waiting(worker, "pr-deployment")
     (request,) = worker.pending(run)
-    context = Context({"asked": request, "now": outbox.clock()})
+    context = Context({"asked": request, "now": clock()})
     template = Template("{% load runs %}{% run_of asked %}")
     with CaptureQueriesContext(connection) as queries:
         template.render(context)

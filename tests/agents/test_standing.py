@@ -1,13 +1,18 @@
 """Who may end or settle a run, and what becomes of the requests that it waits for."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from agents import services
+from agents.restoring import accept_database
 from approvals import actors
 from approvals.core.lifecycle import Actor, Choice, Via
-from approvals.errors import NotAllowed
+from approvals.errors import InvalidInput, NotAllowed
 from approvals.models import ApprovalRequest
 from tests.agents.worker import Worker
 
@@ -57,3 +62,22 @@ def test_a_request_that_was_decided_meanwhile_keeps_its_decision(
     worker.vote(worker.pending(run)[0], Choice.REJECT)
     services.cancel_run(run.pk, actor=operator, reason="Not now.")
     assert ApprovalRequest.objects.get(workflow_id=str(run.pk)).status == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        (" ", "Give a reason of at most 4000 characters."),
+        ("x" * 4001, "The reason is longer than 4000 characters."),
+        ("a\x00", "The reason contains a NUL or a lone surrogate."),
+    ],
+)
+@pytest.mark.parametrize(
+    "verb", [partial(services.settle_run, UUID(int=0), "done"), accept_database]
+)
+def test_a_reason_that_cannot_be_kept_is_refused_for_what_is_wrong_with_it(
+    operator: Actor, verb: Callable[..., Any], reason: str, sentence: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        verb(actor=operator, reason=reason)
+    assert (caught.value.field, str(caught.value)) == ("reason", sentence)

@@ -187,6 +187,16 @@ def test_a_run_that_needs_attention_explains_each_way_before_it_is_pressed(
     assert not any("disabled" in found.attributes for found in page.find("fieldset"))
 
 
+def test_an_action_that_was_not_begun_is_not_looked_for(worker: Worker, desk: Client) -> None:
+    run = scenes.waiting(worker)
+    executors.next_outcomes.append("refuse")
+    worker.decide(worker.pending(run)[0])
+    text = page_of(desk, run).text
+    assert "The call was not begun: nobody listens." in text
+    assert "The action of step 1 was not begun: repair what kept it" in text
+    assert "Look first where step 1 acts" not in text
+
+
 def test_where_no_action_stands_open_the_ways_say_what_follows_then(
     worker: Worker, desk: Client, settings: Any
 ) -> None:

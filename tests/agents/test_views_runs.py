@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from agents.models import Run
-from approvals import outbox
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor
 from tests.agents import scenes
 from tests.agents.worker import Worker
@@ -30,7 +30,7 @@ def desk() -> Client:
 
 def listed(count: int, **facts: Any) -> list[Run]:
     """So many runs, the newest first, that no worker has anything to do with."""
-    now = outbox.clock()
+    now = clock()
     given = {
         "workflow": "hotfix",
         "graph": "workflow",

@@ -16,8 +16,9 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from agents.models import Execution, Run
-from approvals import outbox, services
+from approvals import services
 from approvals.actors import user_actor
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Via
 from approvals.models import (
     ApiToken,
@@ -284,7 +285,7 @@ def _rows() -> dict[str, Any]:
     request_id = opened(TERRAFORM, actor=_actor("asker"))
     decided = opened(TERRAFORM, thread_id="t-2")
     approve(decided, _actor("approver"))
-    Delivery.objects.update(attempts=5, done=0, wanted=1, gave_up_at=outbox.clock())
+    Delivery.objects.update(attempts=5, done=0, wanted=1, gave_up_at=clock())
     approver, asker = (User.objects.get(username=name) for name in ("approver", "asker"))
     profile, _ = ApproverProfile.objects.update_or_create(
         user=approver, defaults={"linear_user_id": LINEAR_APPROVER}
@@ -295,9 +296,7 @@ def _rows() -> dict[str, Any]:
     return {
         "approvals/approvalrequest": ApprovalRequest.objects.get(pk=request_id),
         "approvals/auditentry": AuditEntry.objects.first(),
-        "approvals/channelpause": ChannelPause.objects.create(
-            channel="linear", until_at=outbox.clock()
-        ),
+        "approvals/channelpause": ChannelPause.objects.create(channel="linear", until_at=clock()),
         "approvals/delivery": Delivery.objects.filter(request_id=request_id).first(),
         "approvals/heartbeat": Heartbeat.objects.first(),
         "approvals/inboundwebhook": webhook(1, request_id),

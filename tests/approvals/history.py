@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from approvals import outbox, search
+from approvals import search
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Choice
 from approvals.models import ApprovalRequest
 from tests.approvals.scenes import unguarded
@@ -46,7 +47,7 @@ def fill(
     statuses: tuple[str, ...] = FINAL,
 ) -> None:
     """Requests, one every 30 s, the last a day before `ago`; each was decided within its day."""
-    given = (number, outbox.clock() - ago, list(agents), list(environments), list(statuses))
+    given = (number, clock() - ago, list(agents), list(environments), list(statuses))
     unguarded("approval_requests", "request_opens_pending", _FILL, given)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from approvals import outbox, services
+from approvals.clock import clock
 from approvals.core.events import Hearing
 from approvals.models import Delivery, InboundWebhook
 from tests.approvals.scenes import opened, unguarded, vote
@@ -17,8 +18,8 @@ def webhook(days: float = 100, **facts: Any) -> InboundWebhook:
         source="linear", delivery_id=name, body=b"body of " + name.encode()
     )
     assert pk is not None
-    services.finish_webhook(pk, outcome=Hearing.IGNORED, reason="why", happened_at=outbox.clock())
-    received_at = outbox.clock() - timedelta(days=days)
+    services.finish_webhook(pk, outcome=Hearing.IGNORED, reason="why", happened_at=clock())
+    received_at = clock() - timedelta(days=days)
     InboundWebhook.objects.filter(pk=pk).update(received_at=received_at, **facts)
     return InboundWebhook.objects.get(pk=pk)
 
@@ -53,7 +54,7 @@ def age(request_id: UUID, days: float) -> None:
         " decided_at = decided_at - make_interval(days => %s) WHERE id = %s",
         [days, days, request_id],
     )
-    moved = outbox.clock() - timedelta(days=days)
+    moved = clock() - timedelta(days=days)
     Delivery.objects.filter(request=request_id).update(not_before=moved)
 
 

@@ -10,9 +10,10 @@ from uuid import UUID
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from approvals import outbox, services
+from approvals import services
 from approvals.actors import user_actor
 from approvals.audit import SYSTEM
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.models import ApprovalRequest, AuditEntry, Delivery
 
@@ -86,6 +87,26 @@ def pass_deadline(*request_ids: UUID) -> None:
     )
 
 
+def write_policy_of_another_release(*request_ids: UUID) -> None:
+    """Let the policies have been frozen by a release that knows a word more than this one."""
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET policy = policy || '{\"of_tomorrow\": 1}' WHERE id = ANY(%s)",
+        [list(request_ids)],
+    )
+
+
+def write_policy_of_this_release(*request_ids: UUID) -> None:
+    """Take the unknown word out of the policies again."""
+    unguarded(
+        "approval_requests",
+        "request_is_guarded",
+        "UPDATE approval_requests SET policy = policy - 'of_tomorrow' WHERE id = ANY(%s)",
+        [list(request_ids)],
+    )
+
+
 def at_once(*works: Callable[[], Any]) -> list[Any]:
     """Do all of it at the same time, each on a connection of its own.
 
@@ -123,13 +144,13 @@ def vote(request_id: UUID, name: str = "grace", choice: Choice = Choice.APPROVE)
 def due(request_id: UUID, channel: str = "linear") -> None:
     """Let the wait of a delivery be over."""
     Delivery.objects.filter(request_id=request_id, channel=channel).update(
-        not_before=outbox.clock() - timedelta(seconds=1)
+        not_before=clock() - timedelta(seconds=1)
     )
 
 
 def waits(request_id: UUID, channel: str = "linear") -> float:
     """Seconds until the delivery may be tried."""
-    return (delivery(request_id, channel).not_before - outbox.clock()).total_seconds()
+    return (delivery(request_id, channel).not_before - clock()).total_seconds()
 
 
 def approve(request_id: UUID, actor: Actor, **facts: Any) -> services.Ballot:

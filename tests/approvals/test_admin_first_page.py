@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from approvals import outbox
+from approvals.clock import clock
 from approvals.models import Delivery
 from tests.approvals.admin_rows import ADMIN
 from tests.approvals.pages import read, signed_in
@@ -23,11 +23,11 @@ def test_the_first_page_counts_what_needs_an_operator_and_links_to_it(operator: 
         " expires_at = clock_timestamp() + interval '1 hour' WHERE id = %s",
         [late],
     )
-    Delivery.objects.filter(channel="linear").update(gave_up_at=outbox.clock())
+    Delivery.objects.filter(channel="linear").update(gave_up_at=clock())
     page = read(operator.get("/admin/"))
     assert "1 delivery given up" in page.text
     assert "1 request past half of its time" in page.text
-    for model, query in (("delivery", "state=stopped"), ("approvalrequest", "left=half")):
+    for model, query in (("delivery", "state=given_up"), ("approvalrequest", "left=half")):
         (link,) = (link for link in page.links() if f"{model}/?" in link)
         assert link == f"{ADMIN}/{model}/?{query}"
         assert operator.get(link).context["cl"].result_count == 1
@@ -40,7 +40,5 @@ def test_the_first_page_counts_no_further_than_a_bound(
 ) -> None:
     monkeypatch.setattr("approvals.admin.concerns.MOST_COUNTED", 2)
     request_ids = [opened({**DEPLOY, "description": str(number)}) for number in range(3)]
-    Delivery.objects.filter(request_id__in=request_ids, channel="linear").update(
-        gave_up_at=outbox.clock()
-    )
+    Delivery.objects.filter(request_id__in=request_ids, channel="linear").update(gave_up_at=clock())
     assert "2+ deliveries given up" in read(operator.get("/admin/")).text

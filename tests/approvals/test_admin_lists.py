@@ -5,7 +5,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from approvals import services
+from approvals import patience, services
 from approvals.admin import lists
 from approvals.core.lifecycle import Choice
 from tests.approvals.admin_rows import ADMIN, webhook
@@ -66,7 +66,7 @@ def test_a_list_that_takes_too_long_is_given_up_with_a_sentence(
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(20)")
 
-    monkeypatch.setattr(lists, "PATIENCE_MS", 50)
+    monkeypatch.setattr(patience, "PATIENCE_MS", 50)
     monkeypatch.setattr("approvals.admin.records.InboundWebhookAdmin.meant", endless)
     answer = operator.get(f"{ADMIN}/inboundwebhook/?q=anything")
     assert answer.status_code == 503

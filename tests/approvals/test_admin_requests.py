@@ -177,7 +177,7 @@ def test_an_operator_has_a_delivery_tried_again_for_a_reason() -> None:
     assert "Only an operator may retry" in confirm(reader, DELIVERIES, "retry", "Please", linear)
     assert delivery(request_id, "linear").gave_up_at is not None
     client = signed_in(person("olga", "operators"), staff=True)
-    assert "No such label." in read(client.get(f"{DELIVERIES}?state=stopped")).text
+    assert "No such label." in read(client.get(f"{DELIVERIES}?state=given_up")).text
     assert "tried again now" in confirm(client, DELIVERIES, "retry", "Label made", linear)
     assert delivery(request_id, "linear").gave_up_at is None
     assert delivery(request_id, "chat").gave_up_at is not None
@@ -192,7 +192,7 @@ def test_the_state_filter_agrees_with_the_state_that_is_shown() -> None:
     rows.filter(channel="github").update(attempts=2)
     rows.filter(channel="chat").update(gave_up_at=moment, wanted=2)
     client = signed_in(person("olga", "operators"), staff=True)
-    for state, channel in (("told", "linear"), ("failing", "github"), ("stopped", "chat")):
+    for state, channel in (("told", "linear"), ("failing", "github"), ("given_up", "chat")):
         page = read(client.get(f"{DELIVERIES}?state={state}"))
         shown = [cell for cell in page.text.split() if cell in {"linear", "github", "chat"}]
         assert "1 delivery" in page.text

@@ -8,7 +8,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from approvals import outbox, services
+from approvals import services
+from approvals.clock import clock
 from approvals.core.lifecycle import Choice
 from approvals.models import (
     ApiToken,
@@ -165,7 +166,7 @@ def test_requests_are_filtered_by_what_they_are_and_how_much_time_is_left(
     assert ids(operator, "approvalrequest", risk_level__exact="low") == set()
     assert ids(operator, "approvalrequest", agent_name="cleaner") == {str(third)}
     assert ids(operator, "approvalrequest", environment="staging") == {str(other)}
-    today = f"{outbox.clock():%Y-%m-%d} 00:00:00+00:00"
+    today = f"{clock():%Y-%m-%d} 00:00:00+00:00"
     assert ids(operator, "approvalrequest", created_at__gte=today) == {
         *(str(one), str(other), str(third))
     }

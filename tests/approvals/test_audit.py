@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from approvals import audit, services
 from approvals.audit import SYSTEM, Fact, broken_links
+from approvals.clock import clock
 from approvals.core.events import EventName
 from approvals.core.intake import harmless
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.models import AuditEntry
-from approvals.outbox import clock
 from tests.approvals.scenes import DELETE, manager, opened, row, unguarded
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]

@@ -69,6 +69,16 @@ def test_what_repeats_a_secret_is_hidden_wherever_it_stands() -> None:
     assert masked_action(task, action) == {"argv": ["--key", MASK], "timeout_seconds": 5}
 
 
+def test_a_secret_in_an_address_is_hidden_in_the_form_that_it_has_there() -> None:
+    task = {"arguments": {"token": "hunter/2 \N{LATIN SMALL LETTER U WITH DIAERESIS}?"}}
+    action = {"url": "https://ops/keys/hunter%2F2%20%C3%BC%3F/renew", "body": {}}
+    assert masked_action(task, action) == {"url": f"https://ops/keys/{MASK}/renew", "body": {}}
+    said = "No key hunter%2F2%20%C3%BC%3F"
+    assert masked_text(task, said) == f"No key {MASK}"
+    # Half of a character has no such form.
+    assert masked({"token": "hunter\ud800"}) == {"token": MASK}
+
+
 def test_what_stands_deep_in_a_secret_is_hidden_elsewhere_too() -> None:
     task = {"credentials": {"user": "root-user", "pins": [123456, None, True, "abc"]}}
     shown = "root-user 123456 None True abc"

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from approvals import outbox, services
+from approvals.clock import clock
 from approvals.models import AuditEntry, Delivery
 from approvals.selectors.request import get_snapshot
 from tests.approvals.scenes import (
@@ -117,7 +118,7 @@ def test_past_its_deadline_a_request_waits_until_it_is_expired_in_the_table() ->
 
 def test_owed_and_given_up_deliveries_are_told_apart() -> None:
     first, second, third = (opened(interrupt_id=f"i-{number}") for number in range(3))
-    Delivery.objects.filter(request=first, channel="linear").update(gave_up_at=outbox.clock())
+    Delivery.objects.filter(request=first, channel="linear").update(gave_up_at=clock())
     Delivery.objects.filter(request=second, channel="linear").update(done=1)
     page = Page.scrape()
     assert page.value("hitl_deliveries_given_up", channel="linear") == 1
@@ -156,7 +157,7 @@ def test_owed_without_an_event_is_owed_since_it_failed_first() -> None:
         number=row.told + 50,
         name="delivery.failed",
         data={"channel": "linear"},
-        at=outbox.clock(),
+        at=clock(),
     )
     happened(request_id, "delivery.failed", 900)
     Delivery.objects.filter(pk=row.pk).update(not_before="2100-01-01T00:00Z")
@@ -180,7 +181,7 @@ def test_a_run_that_went_on_with_its_verdict_is_not_kept_waiting_by_its_own_acti
 def test_what_was_given_up_ages_no_more() -> None:
     request_id = opened()
     happened(request_id, "request.opened", 4000)
-    Delivery.objects.filter(request=request_id).update(gave_up_at=outbox.clock())
+    Delivery.objects.filter(request=request_id).update(gave_up_at=clock())
     assert age("linear") == 0
 
 

@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals import outbox, services
+from approvals.clock import clock
 from approvals.core.events import Event, Receipt, Snapshot
 from approvals.core.lifecycle import Choice, Status
 from approvals.errors import NotAllowed
@@ -153,7 +154,7 @@ def test_a_receipt_without_a_name_links_no_issue(channels: Channels) -> None:
 
 def test_the_most_severe_are_delivered_first_then_the_longest_due(channels: Channels) -> None:
     medium, high, critical, again = opened(MIGRATE), opened(ODD), opened(DEPLOY), opened(DEPLOY)
-    Delivery.objects.filter(request_id=again).update(not_before=outbox.clock() - timedelta(hours=1))
+    Delivery.objects.filter(request_id=again).update(not_before=clock() - timedelta(hours=1))
     while outbox.deliver_next("linear"):
         pass
     told = [snapshot.id for snapshot, _ in channels["linear"].calls]
@@ -203,7 +204,7 @@ def test_the_claim_is_a_lease_and_holds_others_off() -> None:
     claimed = outbox.claim(Delivery, "linear", lease_seconds=30)
     assert claimed is not None
     assert claimed.lease_token is not None
-    left = claimed.lease_until - outbox.clock()  # type: ignore[operator]
+    left = claimed.lease_until - clock()  # type: ignore[operator]
     assert 29 < left.total_seconds() <= 30
     assert outbox.claim(Delivery, "linear") is None
 
@@ -213,7 +214,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_first_holder_has_lost_it() -
     rows = Delivery.objects.filter(channel="linear")
     first = outbox.claim(Delivery, "linear")
     assert first is not None
-    rows.update(lease_until=outbox.clock() - timedelta(seconds=1))
+    rows.update(lease_until=clock() - timedelta(seconds=1))
     second = outbox.claim(Delivery, "linear")
     assert second is not None
     assert second.lease_token != first.lease_token
@@ -229,7 +230,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_first_holder_has_lost_it() -
 @pytest.mark.parametrize("then", [None, fails(), fails(permanent=True), busy])
 def test_who_lost_the_claim_writes_nothing(channels: Channels, then: Answer | None) -> None:
     request_id = opened(pr_number=1, github_repo="a/b")
-    stolen = {"lease_token": UUID(int=7), "lease_until": outbox.clock() + timedelta(hours=1)}
+    stolen = {"lease_token": UUID(int=7), "lease_until": clock() + timedelta(hours=1)}
 
     def steal(_: UUID) -> None:
         Delivery.objects.filter(request_id=request_id, channel="linear").update(**stolen)
@@ -248,7 +249,7 @@ def lease_ends_in(request_id: UUID, channel: str) -> float:
     """The seconds that are left of a delivery's lease."""
     found = delivery(request_id, channel)
     assert found.lease_until is not None
-    return (found.lease_until - outbox.clock()).total_seconds()
+    return (found.lease_until - clock()).total_seconds()
 
 
 def test_the_lease_is_renewed_for_each_call_outside(channels: Channels) -> None:
@@ -256,7 +257,7 @@ def test_the_lease_is_renewed_for_each_call_outside(channels: Channels) -> None:
     seen = []
 
     def call(snapshot: Snapshot, _: Sequence[Event]) -> Receipt:
-        soon = outbox.clock() + timedelta(seconds=1)
+        soon = clock() + timedelta(seconds=1)
         Delivery.objects.filter(request_id=request_id).update(lease_until=soon)
         outbox.keep_lease()
         seen.append(lease_ends_in(request_id, "linear"))
@@ -313,7 +314,7 @@ def test_what_is_done_held_back_given_up_or_leased_is_not_claimed(
     held_back: dict[str, Any],
 ) -> None:
     opened()
-    times = {"now": outbox.clock(), "later": outbox.clock() + timedelta(minutes=1)}
+    times = {"now": clock(), "later": clock() + timedelta(minutes=1)}
     rows = Delivery.objects.filter(channel="linear")
     rows.update(**{field: times.get(str(v), v) for field, v in held_back.items()})
     assert outbox.claim(Delivery, "linear") is None

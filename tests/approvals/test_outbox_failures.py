@@ -7,6 +7,7 @@ import pytest
 
 from approvals import outbox, services
 from approvals.audit import SYSTEM, broken_links
+from approvals.clock import clock
 from approvals.core.events import Receipt
 from approvals.errors import DeliveryNotFound, InvalidInput, NotAllowed
 from approvals.models import AuditEntry, ChannelPause, Delivery
@@ -145,7 +146,7 @@ def test_a_rate_limit_pauses_the_channel_and_no_other(channels: Channels) -> Non
     assert outbox.deliver_next("github")
     assert delivery(other, "linear").attempts == 0
     assert 590 < waits(limited) <= 600
-    ChannelPause.objects.update(until_at=outbox.clock())
+    ChannelPause.objects.update(until_at=clock())
     channels["linear"].answer = lambda request, _: Receipt(issue(request))
     assert outbox.deliver_next("linear")
     assert channels["linear"].calls[-1][0].id == other
@@ -153,7 +154,7 @@ def test_a_rate_limit_pauses_the_channel_and_no_other(channels: Channels) -> Non
 
 def paused_for(channel: str = "linear") -> float:
     until_at = ChannelPause.objects.get(channel=channel).until_at
-    return (until_at - outbox.clock()).total_seconds()
+    return (until_at - clock()).total_seconds()
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_channel_cannot_pause_itself_for_ever(
 
 def test_a_pause_is_never_shortened(channels: Channels) -> None:
     for seconds in (600, 5, 900):
-        outbox.pause("linear", outbox.clock() + timedelta(seconds=seconds))
+        outbox.pause("linear", clock() + timedelta(seconds=seconds))
         assert paused_for() > 590
     assert paused_for() > 890
 

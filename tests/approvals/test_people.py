@@ -9,10 +9,10 @@ from pytest_django import Settings
 
 from approvals import audit, services
 from approvals.actors import find_token, linear_actor, token_digest, user_actor
+from approvals.clock import clock
 from approvals.core.lifecycle import Via
 from approvals.errors import InvalidInput, NotAllowed
 from approvals.models import ApiToken, ApproverProfile, AuditEntry
-from approvals.outbox import clock
 from approvals.services.people import account_stream, record_account
 from tests.approvals.scenes import person, switched_off
 

@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 from redis import Redis
 
-from approvals import outbox, services, tasks
+from approvals import services, tasks
+from approvals.clock import clock
 from approvals.models import AuditEntry, InboundWebhook
 from hitl_project.celery import app
 from hitl_project.embedded import OWNER, Postgres
@@ -36,10 +37,10 @@ def test_with_no_retention_everything_is_kept(settings: Settings) -> None:
 
 def test_a_batch_is_no_larger_than_it_may_be_and_the_oldest_goes_first() -> None:
     ages = [webhook(days=days).pk for days in (91, 95, 93)]
-    assert services.purge_webhook_bodies(outbox.clock(), 2) == 2
+    assert services.purge_webhook_bodies(clock(), 2) == 2
     assert InboundWebhook.objects.exclude(body="").get().pk == ages[0]
     requests = [ended(days=days) for days in (91, 95)]
-    assert services.purge_deliveries(outbox.clock(), 1, going=[]) == 2
+    assert services.purge_deliveries(clock(), 1, going=[]) == 2
     assert [told(request_id) for request_id in requests] == [2, 0]
 
 
@@ -97,7 +98,7 @@ def test_it_leaves_one_line_a_batch_and_no_audit_entry(caplog: pytest.LogCapture
         purge()
         lines = [record.getMessage() for record in caplog.records if record.name.endswith("tion")]
         purge()
-    day = f"{outbox.clock() - timedelta(days=90):%Y-%m-%d}"
+    day = f"{clock() - timedelta(days=90):%Y-%m-%d}"
     assert lines == [
         f"Retention: emptied the bodies of 2 webhooks before {day}.",
         f"Retention: deleted 2 deliveries of 1 requests decided before {day}.",
@@ -137,9 +138,9 @@ def test_what_somebody_holds_is_left_for_another_time(postgres_server: Postgres)
 @pytest.mark.parametrize(
     ("look", "indexes"),
     [
-        (lambda: services.purge_webhook_bodies(outbox.clock(), 9), ["idx_webhook_body"]),
+        (lambda: services.purge_webhook_bodies(clock(), 9), ["idx_webhook_body"]),
         (
-            lambda: services.purge_deliveries(outbox.clock(), 9, going=["x"]),
+            lambda: services.purge_deliveries(clock(), 9, going=["x"]),
             ["idx_delivery_untold", "idx_delivery_told"],
         ),
     ],

@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from approvals import outbox, search
+from approvals import search
+from approvals.clock import clock
 from approvals.selectors.history import list_ended
 from approvals.selectors.queue import list_requests
 from tests.approvals.history import fill
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
 
 def found(text: str) -> set[UUID]:
     """The ids of the requests that the text finds."""
-    return {row.pk for row in list_requests({"text": text}, outbox.clock()).rows}
+    return {row.pk for row in list_requests({"text": text}, clock()).rows}
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_old_requests_are_found_when_they_are_asked_for(deploy: UUID) -> None:
         "UPDATE approval_requests SET created_at = clock_timestamp() - interval '91 days'",
     )
     assert found("deploy") == set()
-    older = list_requests({"text": "deploy", "older": "1"}, outbox.clock())
+    older = list_requests({"text": "deploy", "older": "1"}, clock())
     assert [row.pk for row in older.rows] == [deploy]
 
 
@@ -121,7 +122,7 @@ def test_a_search_reads_little_however_often_its_words_occur() -> None:
     one, some, all_of_them = ("n17123", "nightly-n17123", "deploy n17123"), "n1712", "depl"
     for text, number in (*((text, 1) for text in one), (some, 11), (all_of_them, 50)):
         before = rows_read(*tables)
-        page = list_ended({"text": text}, outbox.clock())
+        page = list_ended({"text": text}, clock())
         assert len(page.rows) == number, text
         assert number <= rows_read(*tables) - before < 1_000, text
 

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from approvals import outbox
+from approvals.clock import clock
 from approvals.core.lifecycle import Choice
 from approvals.selectors import insights
 from approvals.selectors.insights import Approver, Latency, Rejected, Span, Timed, Window, window
@@ -218,7 +218,7 @@ def test_every_noun_reads_its_span_along_an_index() -> None:
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE approval_requests, approvals_vote")
-    recent = window(Span.DAY, outbox.clock() - timedelta(days=1), KATHMANDU)
+    recent = window(Span.DAY, clock() - timedelta(days=1), KATHMANDU)
     for noun in NOUNS:
         with CaptureQueriesContext(connection) as queries:
             noun(recent)

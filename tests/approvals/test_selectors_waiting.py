@@ -11,7 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from psycopg.types.json import Jsonb
 
-from approvals import outbox, services
+from approvals import services
+from approvals.clock import clock
 from approvals.core import lifecycle
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.errors import InvalidInput
@@ -38,7 +39,7 @@ def walked(actor: Actor, sort: Sort = Sort.URGENT, limit: int = 2) -> list[Waiti
     items: list[Waiting] = []
     cursor = ""
     for _ in range(50):
-        page = Desk(actor, outbox.clock()).page({}, sort=sort, cursor=cursor, limit=limit)
+        page = Desk(actor, clock()).page({}, sort=sort, cursor=cursor, limit=limit)
         items += page.items
         if not (cursor := page.next_cursor):
             return items
@@ -76,7 +77,7 @@ def test_what_needs_somebody_is_exactly_what_the_core_would_let_them_decide() ->
     pass_deadline(opened(DEPLOY))
     rows = ApprovalRequest.objects.prefetch_related("votes")
     for actor in people:
-        now = outbox.clock()
+        now = clock()
         expected = {
             row.pk
             for row in rows.filter(status="pending")
@@ -87,7 +88,7 @@ def test_what_needs_somebody_is_exactly_what_the_core_would_let_them_decide() ->
         assert {item.row.pk for item in items if item.needs_me} == expected, actor.name
         assert len(items) == len(set(ids(items))) == 21
         counts = Counts(len(expected), 21 - len(expected))
-        assert Desk(actor, outbox.clock()).count({}) == counts
+        assert Desk(actor, clock()).count({}) == counts
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_nobody_who_is_switched_off_or_unknown_is_needed() -> None:
         Actor("maria", Via.WEB, user_id=maria.user_id, groups=maria.groups, active=False),
         Actor("stranger", Via.LINEAR_MOVE, groups=maria.groups),
     ):
-        assert Desk(actor, outbox.clock()).count({}) == Counts(0, 1)
+        assert Desk(actor, clock()).count({}) == Counts(0, 1)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 50])
@@ -166,22 +167,22 @@ def test_pages_go_on_where_the_last_one_ended_in_every_order(sort: Sort, limit: 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "b2xkZXN0IDAgMjAyNi0wMS0wMSB4"])
 def test_a_cursor_that_was_not_given_out_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidInput):
-        Desk(manager("maria"), outbox.clock()).page({}, cursor=cursor)
+        Desk(manager("maria"), clock()).page({}, cursor=cursor)
 
 
 def test_a_cursor_of_another_order_is_refused() -> None:
     maria = manager("maria")
     for _ in range(2):
         opened(DEPLOY)
-    page = Desk(maria, outbox.clock()).page({}, limit=1)
+    page = Desk(maria, clock()).page({}, limit=1)
     with pytest.raises(InvalidInput):
-        Desk(maria, outbox.clock()).page({}, sort=Sort.NEWEST, cursor=page.next_cursor)
+        Desk(maria, clock()).page({}, sort=Sort.NEWEST, cursor=page.next_cursor)
 
 
 def test_filters_narrow_what_waits_and_what_is_counted() -> None:
     maria = manager("maria")
     deploy, migrate = opened(DEPLOY), opened(MIGRATE, agent_name="feature_dev")
-    now = outbox.clock()
+    now = clock()
     for filters, found in (
         ({"group": "release-managers"}, {deploy, migrate}),
         ({"group": "developers"}, {migrate}),
@@ -209,7 +210,7 @@ def test_a_page_reads_no_more_of_what_waits_than_it_shows() -> None:
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE approval_requests")
-    desk = Desk(maria, outbox.clock())
+    desk = Desk(maria, clock())
     critical = ApprovalRequest.objects.filter(risk_level="critical").order_by("expires_at", "pk")
     top, last = critical[0], critical.reverse()[0]
     reads: list[Callable[[], object]] = [lambda: desk.page({})]

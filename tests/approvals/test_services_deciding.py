@@ -12,10 +12,10 @@ from django.contrib.auth.models import Group, User
 from approvals import services
 from approvals.actors import linear_actor, user_actor
 from approvals.audit import SYSTEM
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Choice, Status, Via
 from approvals.errors import AlreadyDecided, InvalidInput, NotAllowed, RequestNotFound
 from approvals.models import ApprovalRequest, AuditEntry, Vote, VoteRefusal
-from approvals.outbox import clock
 from tests.approvals.scenes import (
     DELETE,
     approve,
@@ -69,6 +69,20 @@ def test_an_approval_that_decides_writes_every_row() -> None:
     assert (end.actor, end.via, end.at) == ("linus", "linear_move", found.decided_at)
     # Opened, one vote, and the end; the vote that ends it is told with the end.
     assert owed(request_id) == {"linear": 3, "github": 2, "workflow": 1, "chat": 1}
+
+
+def test_a_detail_writes_over_nothing_that_the_log_says_itself() -> None:
+    false = {"choice": "?", "comment": "?", "approvals": 9, "quorum": 9, "code": "?"}
+    detail = {**false, "sentence": "?", "linear": "m-1"}
+    request_id = opened(DELETE)
+    approve(request_id, manager("grace"), comment="fine", detail=detail)
+    with pytest.raises(NotAllowed):
+        approve(request_id, person("nora"), detail=detail)
+    cast, refused = AuditEntry.objects.filter(stream=request_id, number__gte=2).order_by("number")
+    said = {"choice": "approve", "comment": "fine", "approvals": 1, "quorum": 2}
+    assert cast.data == detail | said
+    assert (refused.data["choice"], refused.data["code"]) == ("approve", "not_in_group")
+    assert "release-managers" in refused.data["sentence"]
 
 
 def test_a_rejection_writes_every_row() -> None:

@@ -1,18 +1,19 @@
 """Deadlines, withdrawals and successors: the other ways in which a request ends."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from approvals import services
+from approvals import services, tasks
 from approvals.actors import linear_actor
 from approvals.audit import SYSTEM, broken_links
+from approvals.clock import clock
 from approvals.core.lifecycle import Actor, Via
 from approvals.errors import AlreadyDecided, NotAllowed, RequestNotFound
 from approvals.models import ApprovalRequest, AuditEntry
-from approvals.outbox import clock
 from approvals.selectors.request import may_cancel
 from tests.approvals.scenes import (
     DELETE,
@@ -82,6 +83,16 @@ def test_only_what_is_overdue_expires_the_oldest_first_and_a_batch_at_a_time() -
     assert services.expire_overdue(limit=2) == 1
     assert services.expire_overdue() == 0
     assert (row(waiting).status, row(decided).status) == ("pending", "cancelled")
+
+
+def test_the_task_expires_all_that_is_overdue_however_large_a_batch_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    overdue = [opened(thread_id=f"t-{n}") for n in range(5)]
+    pass_deadline(*overdue)
+    monkeypatch.setattr(services, "expire_overdue", partial(services.expire_overdue, limit=2))
+    tasks.expire_overdue()
+    assert {row(request_id).status for request_id in overdue} == {"expired"}
 
 
 def test_expiring_many_takes_as_many_queries_as_expiring_one(

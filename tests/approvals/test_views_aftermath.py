@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.test import Client
 
-from approvals import outbox, services
+from approvals import services
+from approvals.clock import clock
 from approvals.core.events import EventName
 from approvals.core.lifecycle import Choice, Via
 from approvals.errors import NotAllowed
@@ -41,7 +42,7 @@ def asked_by_run(run_id: UUID, **facts: object) -> UUID:
 def told(request_id: UUID, *channels: str) -> None:
     """Let these channels know the latest."""
     Delivery.objects.filter(request_id=request_id, channel__in=channels).update(
-        wanted=9, done=9, delivered_at=outbox.clock()
+        wanted=9, done=9, delivered_at=clock()
     )
 
 
@@ -110,6 +111,22 @@ def test_a_failed_operation_is_not_told_as_carried_out() -> None:
     assert "tried to carry the operation out, and it failed" in text
 
 
+def test_an_operation_that_could_not_be_begun_is_told_as_just_that() -> None:
+    run_id = uuid4()
+    request_id = asked_by_run(run_id)
+    vote(request_id)
+    services.record_event(request_id, EventName.EXECUTION_STARTED, {"attempt": 1})
+    reason = "The call was not begun: nobody listens."
+    ended = {"attempt": 1, "status": "held", "summary": reason}
+    services.record_event(request_id, EventName.EXECUTION_FINISHED, ended)
+    services.record_run_event(run_id, EventName.RUN_NEEDS_ATTENTION, {"reason": reason})
+    text = seen(request_id).text
+    assert "The operation was not begun." in text
+    assert "could not begin the operation" in text
+    assert "a person must look" in text
+    assert "carried the operation out" not in text
+
+
 def test_a_decision_that_the_run_did_not_use_or_never_got_says_why() -> None:
     refused, stopped = asked_by_run(uuid4()), asked_by_run(uuid4())
     for request_id in (refused, stopped):
@@ -119,7 +136,7 @@ def test_a_decision_that_the_run_did_not_use_or_never_got_says_why() -> None:
     assert "The workflow did not use the decision." in text
     assert "The graph has changed." in text
     Delivery.objects.filter(request_id=stopped, channel="workflow").update(
-        gave_up_at=outbox.clock(), last_error="Nobody answered."
+        gave_up_at=clock(), last_error="Nobody answered."
     )
     assert "The workflow could not be told of the decision." in seen(stopped).text
 

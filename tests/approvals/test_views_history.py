@@ -8,7 +8,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from approvals import outbox, search
+from approvals import search
+from approvals.clock import clock
 from approvals.preferences import ZONE_COOKIE
 from approvals.selectors import history
 from approvals.selectors.queue import PAGE_SIZE
@@ -130,7 +131,7 @@ def test_what_makes_no_sense_is_said_in_place(desk: Client, query: str, words: s
 
 def test_pages_follow_each_other_without_gap_or_repeat(desk: Client) -> None:
     fill(90)
-    at = outbox.clock() - timedelta(minutes=1)
+    at = clock() - timedelta(minutes=1)
     ties = {put("approved", at, at) for _ in range(70)}
     found: list[UUID] = []
     address = "/history/?risk_level=high"
@@ -205,7 +206,7 @@ def test_a_page_of_a_long_history_is_read_along_an_index(query: dict[str, str | 
     fill(20_000, statuses=FINAL)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE approval_requests")
-    now = outbox.clock()
+    now = clock()
     with CaptureQueriesContext(connection) as queries:
         first = history.list_ended(query, now)
         history.list_ended(query, now, cursor=first.next_cursor)

@@ -12,7 +12,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from approvals import charts, outbox
+from approvals import charts
+from approvals.clock import clock
 from approvals.core.lifecycle import Choice
 from approvals.preferences import COOKIE, ZONE_COOKIE, Theme
 from approvals.views.figures import FIGURES
@@ -34,7 +35,7 @@ def desk() -> Client:
 @pytest.fixture
 def busy() -> None:
     """A few requests of the last minutes, decided by two people."""
-    now = outbox.clock()
+    now = clock()
     for number, status in enumerate(("approved", "approved", "rejected", "expired")):
         decided_at = now - timedelta(seconds=60)
         risk = ("low", "high", "critical", "high")[number]
@@ -119,7 +120,7 @@ def test_the_tables_say_what_was_put_in(desk: Client, busy: None) -> None:
 def test_the_picture_has_the_numbers_of_the_table(desk: Client, busy: None) -> None:
     page = read(desk.get("/insights/?span=24h"))
     (address,) = [one for one in images(page) if "/outcomes.svg" in one and "narrow" not in one]
-    put("approved", outbox.clock(), outbox.clock())
+    put("approved", clock(), clock())
     drawn = words(picture(desk, address))
     assert drawn.count("2 (50%)") == 1
     assert drawn.count("1 (25%)") == 2
@@ -130,7 +131,7 @@ def test_the_picture_has_the_numbers_of_the_table(desk: Client, busy: None) -> N
 def test_votes_that_were_cast_without_opening_the_page_are_counted(
     desk: Client, busy: None
 ) -> None:
-    now = outbox.clock()
+    now = clock()
     for voter in (manager("otto"), manager("batchelor")):
         request_id = put("approved", now - timedelta(minutes=2), now - timedelta(minutes=1))
         put_vote(request_id, voter, now - timedelta(minutes=1), Choice.APPROVE, seconds=None)
@@ -143,7 +144,7 @@ def test_votes_that_were_cast_without_opening_the_page_are_counted(
 
 
 def test_where_nobody_opened_a_page_the_votes_are_still_counted(desk: Client) -> None:
-    now = outbox.clock()
+    now = clock()
     request_id = put("approved", now - timedelta(minutes=2), now - timedelta(minutes=1))
     put_vote(request_id, manager("otto"), now - timedelta(minutes=1))
     text = read(desk.get("/insights/")).text
@@ -158,7 +159,7 @@ def test_the_numbers_say_what_they_mean(desk: Client, busy: None) -> None:
 
 
 def test_time_of_day_is_that_of_the_viewer(desk: Client) -> None:
-    at = outbox.clock().replace(minute=20) - timedelta(days=1)
+    at = clock().replace(minute=20) - timedelta(days=1)
     put("pending", at)
     desk.cookies[ZONE_COOKIE] = "Asia/Kathmandu"
     shifted = (at + timedelta(hours=5, minutes=45)).hour
@@ -194,7 +195,7 @@ def test_a_picture_of_nothing_is_still_a_picture(desk: Client, name: str) -> Non
 
 
 def test_a_figure_without_numbers_says_so(desk: Client) -> None:
-    now = outbox.clock()
+    now = clock()
     put("approved", now - timedelta(seconds=9), now - timedelta(seconds=5))
     text = read(desk.get("/insights/")).text
     assert "Nothing was rejected in this time." in text
@@ -222,7 +223,7 @@ def test_a_moment_that_no_page_gave_out_is_now(desk: Client, busy: None, until: 
 
 
 def test_hostile_names_are_drawn_as_text(desk: Client) -> None:
-    now = outbox.clock() - timedelta(seconds=5)
+    now = clock() - timedelta(seconds=5)
     for _ in range(2):
         put("rejected", now - timedelta(seconds=9), now, agent=HOSTILE, operation=HOSTILE)
     page = read(desk.get("/insights/"))
@@ -300,7 +301,7 @@ def test_an_axis_counts_in_whole_numbers(highest: int, ticks: list[int]) -> None
 
 @pytest.mark.parametrize("rows", [1, 30])
 def test_insights_cost_the_same_queries_however_much_happened(desk: Client, rows: int) -> None:
-    now = outbox.clock()
+    now = clock()
     for number in range(rows):
         names = {"agent": f"agent {number}", "operation": f"operation {number}"}
         request_id = put(
@@ -318,7 +319,7 @@ def test_insights_cost_the_same_queries_however_much_happened(desk: Client, rows
 
 
 def test_pictures_are_drawn_from_what_the_page_read(desk: Client) -> None:
-    now = outbox.clock()
+    now = clock()
     request_id = put("rejected", now - timedelta(minutes=2), now - timedelta(minutes=1))
     put_vote(request_id, manager("otto"), now - timedelta(minutes=1), Choice.REJECT, seconds=3)
     pictures = [image.attributes["src"] for image in read(desk.get("/insights/")).find("img")]
@@ -331,7 +332,7 @@ def test_pictures_are_drawn_from_what_the_page_read(desk: Client) -> None:
 
 
 def test_the_busiest_is_named_and_not_said_to_be_most(desk: Client) -> None:
-    now = outbox.clock()
+    now = clock()
     for minutes in (1, 1, 60 * 30, 60 * 60):
         put("approved", now - timedelta(minutes=minutes), now)
     told = " ".join(image.attributes["alt"] for image in read(desk.get("/insights/")).find("img"))

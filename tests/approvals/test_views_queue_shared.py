@@ -3,7 +3,7 @@
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import permutations
 from types import FrameType
@@ -35,12 +35,10 @@ OWN = re.compile(
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     # No test falls on the moment at which all that is kept ends.
     monkeypatch.setattr(sharing, "SECONDS", 1e9)
-    sharing.forget()
-    yield
-    sharing.forget()
+    monkeypatch.setattr(sharing, "_kept", {})
 
 
 def refreshed(client: Client, query: str = "", **headers: str) -> str:
@@ -75,14 +73,16 @@ def everybody() -> dict[str, Actor]:
     return people
 
 
-def test_a_refresh_shows_each_person_what_a_page_of_their_own_would() -> None:
+def test_a_refresh_shows_each_person_what_a_page_of_their_own_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     browsers = [signed_in(actor) for actor in everybody().values()]
     own = [by_hand(browser) for browser in browsers]
     assert len(set(own)) == 6
     for order in (browsers, browsers[::-1]):
         shown = {browser: refreshed(browser) for browser in order}
         assert [shown[browser] for browser in browsers] == own
-        sharing.forget()
+        monkeypatch.setattr(sharing, "_kept", {})
 
 
 @pytest.mark.parametrize("order", list(permutations(["dora", "maria", "max"])))

@@ -98,6 +98,11 @@ def test_every_event_has_words_even_with_nothing_else_known_of_it() -> None:
             {"status": "unknown", "summary": "The reply was lost."},
             ("cannot tell whether the operation was carried out", "The reply was lost."),
         ),
+        (
+            EventName.EXECUTION_FINISHED,
+            {"status": "held", "summary": "The call was not begun: nobody listens."},
+            ("could not begin the operation", "The call was not begun: nobody listens."),
+        ),
     ],
 )
 def test_what_became_of_a_run_or_an_action_is_told(

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 
 from agents.models import Execution, Run
-from approvals import outbox
 from approvals.audit import broken_links
+from approvals.clock import clock
 from approvals.core.lifecycle import Status
 from approvals.models import ApprovalRequest, AuditEntry, Delivery, RequestWords, Vote
 from approvals.selectors.history import list_ended
@@ -23,7 +23,7 @@ def test_filled_requests_are_as_the_product_leaves_them(postgres_server: Postgre
     people.create_people()
     url = postgres_server.url(SUPERUSER, str(connection.settings_dict["NAME"]))
     filling.fill(url, REQUESTS, pending=PENDING, span=timedelta(days=60))
-    filling.add_waiting(url, OVERDUE, outbox.clock() - timedelta(minutes=1))
+    filling.add_waiting(url, OVERDUE, clock() - timedelta(minutes=1))
 
     kinds = ApprovalRequest.objects.filter(workflow_id="kind").values("pk")
     filled = ApprovalRequest.objects.exclude(pk__in=kinds)
@@ -43,7 +43,7 @@ def test_filled_requests_are_as_the_product_leaves_them(postgres_server: Postgre
     assert Vote.objects.count() == AuditEntry.objects.filter(name="vote.cast").count()
 
     some = filled.filter(status=Status.APPROVED)[0]
-    found = list_ended({"text": some.linear_issue_id}, outbox.clock())
+    found = list_ended({"text": some.linear_issue_id}, clock())
     assert [row.pk for row in found.rows] == [some.pk]
     # The indexes that were left out meanwhile are there again.
     with connection.cursor() as cursor:

@@ -13,9 +13,10 @@ from django.test import Client, override_settings
 
 import agents.services
 import approvals.tasks
-from agents import restoring
+from agents import restoring, turns
 from agents.models import Execution
 from approvals import metrics, outbox, services
+from approvals.clock import clock
 from approvals.core.lifecycle import Choice
 from approvals.errors import AlreadyDecided, AlreadyEnded, NotAllowed
 from approvals.metrics import rollup
@@ -155,7 +156,7 @@ def give_up(world: World, life: Life) -> None:
     """A request that Linear could not be told of."""
     ask(world, life)
     rows = Delivery.objects.filter(request_id=request_of(life), channel="linear")
-    rows.update(attempts=3, gave_up_at=outbox.clock(), last_error="Linear was away.")
+    rows.update(attempts=3, gave_up_at=clock(), last_error="Linear was away.")
 
 
 def retry_delivery(world: World, life: Life) -> None:
@@ -242,6 +243,37 @@ def cancel_run(world: World, life: Life) -> None:
         agents.services.cancel_run(
             UUID(life.workflow_id), actor=world.actor("rosa"), reason="No longer wanted."
         )
+
+
+def overtaken(step: Step) -> Step:
+    """The run is cancelled just before its next question is written down."""
+
+    def do(world: World, life: Life) -> None:
+        ask = turns._open  # noqa: SLF001 - the moment cannot be met from outside
+
+        def late(*given: Any) -> Any:
+            cancel_run(world, life)
+            return ask(*given)
+
+        with patch.object(turns, "_open", late):
+            step(world, life)
+
+    return do
+
+
+class _Died(BaseException):
+    """Stands for a worker that is gone."""
+
+
+def leaves(step: Step) -> Step:
+    """Whoever takes the step dies once the next question is written down."""
+
+    def do(world: World, life: Life) -> None:
+        with suppress(_Died), patch.object(turns, "_record", side_effect=_Died):
+            step(world, life)
+        world.let_time_pass()
+
+    return do
 
 
 def loses_sight(outcome: str) -> Step:
@@ -400,6 +432,16 @@ SCENARIOS = (
         environment="staging",
     ),
     Scenario("cancel a run", waits, cancel_run, cancel_run),
+    Scenario(
+        "give a cancelled run its last turn",
+        together(start, leaves(overtaken(take_turn))),
+        *(take_turn, cancel_run),
+    ),
+    Scenario(
+        *("resume a run that is cancelled", approved, overtaken(resume), cancel_run),
+        operation="same_question_twice",
+        end="approve",
+    ),
     Scenario("resume and run once", approved, resume, operation="replace", end="approve"),
     Scenario("resume and run a repeatable command", approved, resume, end="approve"),
     Scenario("resume and call", approved, resume, operation="db_migrate", end="approve"),

@@ -150,7 +150,7 @@ class World:
     def recover(self) -> None:
         """Do what the sweep wakes workers for, as if all the waiting in between were over."""
         for _ in range(ROUNDS):
-            self._let_time_pass()
+            self.let_time_pass()
             approvals.tasks.expire_overdue()
             for name in outbox.channels():
                 approvals.tasks.deliver(name)
@@ -159,7 +159,7 @@ class World:
             if not self._owes():
                 return
 
-    def _let_time_pass(self) -> None:
+    def let_time_pass(self) -> None:
         """Let every lease and every wait be over."""
         earlier = "clock_timestamp() - interval '1 second'"
         for model in (Delivery, Run):

@@ -20,7 +20,7 @@ KINDS: Sequence[tuple[int, Kind]] = (
 )
 ENDS = (*["approve"] * 14, *["reject"] * 4, "both", "both", "cancel")
 # The operations that are graphs of somebody else's.
-GRAPHS = frozenset({"two_regions", "one_question"})
+GRAPHS = frozenset({"two_regions", "one_question", "same_question_twice"})
 DECISIONS = frozenset({"approve", "reject", "both"})
 WAYS = (*["api"] * 4, *["linear"] * 4, *["lost"] * 2, *["comment"] * 2, *["web"] * 3, "command")
 

@@ -6,9 +6,5 @@ from tests.e2e.settings import CELERY_BEAT_SCHEDULE
 CELERY_BEAT_SCHEDULE = {
     **CELERY_BEAT_SCHEDULE,
     "sweep": {**CELERY_BEAT_SCHEDULE["sweep"], "schedule": 2.0},
-    "reconcile-linear": {
-        **CELERY_BEAT_SCHEDULE["reconcile-linear"],
-        "schedule": 5.0,
-        "options": {"expires": 5},
-    },
+    "reconcile-linear": {**CELERY_BEAT_SCHEDULE["reconcile-linear"], "schedule": 5.0},
 }

@@ -69,7 +69,9 @@ def world(
     settings.GITHUB_REPOSITORIES = [REPOSITORY]
     settings.HITL_CHANNELS = scenario.channels
     settings.HITL_EXECUTORS = {**settings.HITL_EXECUTORS, "command": crash_world.COMMAND}
-    settings.HITL_GRAPHS = {"one_question": ("tests.e2e.graphs.one_question", "1")}
+    settings.HITL_GRAPHS = {
+        name: (f"tests.e2e.graphs.{name}", "1") for name in ("one_question", "same_question_twice")
+    }
     settings.LINEAR_WEBHOOK_SECRETS = [WEBHOOK_SECRET]
     _forget()
     # Recovering needs no hints, which may be lost; whoever dies in a child sends them.

@@ -10,6 +10,7 @@ from pytest_django import Settings
 
 from agents.models import Execution, Run
 from approvals import outbox, services
+from approvals.clock import clock
 from approvals.core.lifecycle import Choice
 from approvals.models import (
     ApiToken,
@@ -67,7 +68,7 @@ def rows() -> list[str]:
     execution_row(run, 0, request_id, output="line\n" * 3_000, status="unknown", summary=LONG)
     execution_row(run, 1, status="succeeded", output=LONG, summary="exited 0")
     Delivery.objects.filter(channel="linear").update(
-        gave_up_at=outbox.clock(), attempts=9, last_error=f"No such label: {LONG}"
+        gave_up_at=clock(), attempts=9, last_error=f"No such label: {LONG}"
     )
     InboundWebhook.objects.create(
         source="linear",
@@ -108,7 +109,7 @@ def addresses(rows: list[str]) -> list[str]:
         "/admin/approvals/heartbeat/",
         "/admin/approvals/channelpause/",
         "/admin/password_change/",
-        "/admin/approvals/delivery/?q=CHEF-1&state=stopped",
+        "/admin/approvals/delivery/?q=CHEF-1&state=given_up",
     ]
     return [*others, *lists, *rows]
 
@@ -178,8 +179,8 @@ def test_rows_are_chosen_and_acted_on_together(
     del rows
     context = browser.new_context()
     page, complaints = opened_page(context, site, "maria")
-    later = outbox.clock() - timedelta(hours=1)
-    page.goto(f"{site}/admin/approvals/delivery/?state=stopped")
+    later = clock() - timedelta(hours=1)
+    page.goto(f"{site}/admin/approvals/delivery/?state=given_up")
     page.locator("#action-toggle").check()
     page.get_by_label("Action:").select_option("retry")
     page.get_by_role("button", name="Go", exact=True).click()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from approvals import outbox
+from approvals.clock import clock
 from approvals.core.lifecycle import Choice
 from approvals.models import Vote
 from tests.approvals.history import fill, put, put_vote
@@ -20,7 +20,7 @@ LONG = "x" * 180
 
 def busy(name: str = "cicd") -> None:
     """A few requests of the last minutes, two of them voted on."""
-    at = outbox.clock() - timedelta(minutes=1)
+    at = clock() - timedelta(minutes=1)
     for status, choice in (("approved", Choice.APPROVE), ("rejected", Choice.REJECT)):
         opened_at = at - timedelta(minutes=5)
         request_id = put(status, opened_at, at, agent=name, operation=name, reason=name)

@@ -30,10 +30,11 @@ class Span:
 
 @dataclass
 class Collector:
-    """What arrived so far."""
+    """What arrived so far, and the keys that it came with."""
 
     url: str
     spans: list[Span] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
 
     def about(self, request_id: str) -> list[Span]:
         """The spans of a request."""
@@ -81,6 +82,7 @@ def collecting() -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            collector.keys.add(self.headers.get("api-key", ""))
             taken = self.path == "/v1/traces"
             if taken:
                 collector.spans += _read(body)

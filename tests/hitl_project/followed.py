@@ -1,4 +1,4 @@
-"""A whole gateway that logs JSON and sends its traces to a stand-in collector."""
+"""A whole gateway that logs JSON, sends its traces to a stand-in collector and has a provider."""
 
 import json
 import secrets
@@ -8,20 +8,28 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import httpx
 import yaml
 
+from agents.operation_config import GATEWAY_SECRETS
 from hitl_project.embedded import OWNER, Postgres
 from tests.e2e.configuration import write_configuration
 from tests.e2e.gateway import Gateway
 from tests.e2e.stack import STOP_SECONDS, WORKER, Stack
 from tests.hitl_project.collector import Collector
+from tests.openid_provider import CLIENT_ID, CLIENT_SECRET
+from tests.openid_provider.process import OpenIdProvider
 
 Line = dict[str, Any]
 # Secrets beside those that every stack has.
 MADE = (
     *("SECRET_KEY_FALLBACK", "LINEAR_WEBHOOK_SECRET", "HITL_METRICS_TOKEN"),
-    *("OTEL_EXPORTER_OTLP_HEADERS", "DEPLOY_KEY", "MIGRATIONS_KEY"),
+    *("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+    *("DEPLOY_KEY", "MIGRATIONS_KEY"),
 )
+KEY = "api-key="
+# Who logs in by the provider.
+LIN = {"preferred_username": "lin", "email": "lin@example.com", "groups": []}
 
 # Each is handed a credential: one prints it and fails, the other one sends it.
 LEAKING: dict[str, Line] = {
@@ -47,6 +55,7 @@ class FollowedStack(Stack):
     # What other users of the machine see of a process is looked at, and how one starts.
     forks = False
     collector_url: str
+    provider: OpenIdProvider
 
     def __init__(self, folder: Path, postgres: Postgres, database: str) -> None:
         super().__init__(folder, postgres, database)
@@ -59,21 +68,25 @@ class FollowedStack(Stack):
         return known | {
             **made,
             "LINEAR_WEBHOOK_SECRET": f"{self.webhook_secret},{made['LINEAR_WEBHOOK_SECRET']}",
-            "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={made['OTEL_EXPORTER_OTLP_HEADERS']}",
+            **{name: f"{KEY}{value}" for name, value in made.items() if name.endswith("_HEADERS")},
             "HITL_CONFIG_DIR": str(_configuration(self.folder / "leaking")),
             "DJANGO_SETTINGS_MODULE": "tests.hitl_project.followed_settings",
             "HITL_LOG_FORMAT": "json",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.collector_url,
             "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "HITL_OIDC_ISSUER": self.provider.issuer,
+            "HITL_OIDC_CLIENT_ID": CLIENT_ID,
+            "HITL_OIDC_CLIENT_SECRET": CLIENT_SECRET,
         }
 
 
 class Followed(Gateway):
-    """The gateway, what it logs, and the collector that its spans go to."""
+    """The gateway, what it logs, the collector that its spans go to, and the provider of logins."""
 
-    def __init__(self, stack: Stack, collector: Collector) -> None:
+    def __init__(self, stack: Stack, collector: Collector, provider: OpenIdProvider) -> None:
         super().__init__(stack)
         self.collector = collector
+        self.provider = provider
 
     def lines(self, *names: str) -> list[Line]:
         """Every line that processes have logged; fails on one that is no JSON object."""
@@ -103,6 +116,17 @@ class Followed(Gateway):
         finally:
             self.stack.forks = False
 
+    def sign_on(self) -> dict[str, str]:
+        """Log Lin in by the provider; what of that is secret."""
+        url = self.stack.url
+        self.provider.tell(f"{url}/accounts/sign-on/callback/", {"lin": LIN})
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as browser:
+            begun = browser.get("/accounts/sign-on/").headers["Location"]
+            answer = browser.get(self.provider.answer("lin", begun))
+            assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+            code = answer.request.url.params["code"]
+            return {"code of a login": code, "session of lin": browser.cookies["sessionid"]}
+
     def send_task(self, name: str, queue: str, *arguments: object) -> None:
         """Send one of the tests' own tasks."""
         self.stack.send_task(f"tests.hitl_project.tasks.{name}", queue, *arguments)
@@ -113,9 +137,9 @@ class Followed(Gateway):
         current, previous = environment["LINEAR_WEBHOOK_SECRET"].split(",")
         urls = {name: environment[name] for name in ("DATABASE_URL", "REDIS_URL")}
         urls["DATABASE_OWNER_URL"] = self.stack.postgres.url(OWNER)
-        names = {*MADE, "SECRET_KEY", "LINEAR_API_KEY", "GITHUB_TOKEN"} - {"LINEAR_WEBHOOK_SECRET"}
+        names = {*MADE, *GATEWAY_SECRETS} - {"LINEAR_WEBHOOK_SECRET", *urls}
         return {
-            **{name: environment[name].removeprefix("api-key=") for name in names},
+            **{name: environment[name].removeprefix(KEY) for name in names},
             **{f"password in {name}": password_in(url) for name, url in urls.items()},
             "LINEAR_WEBHOOK_SECRET": current,
             "LINEAR_WEBHOOK_SECRET, previous": previous,
@@ -141,10 +165,12 @@ def _configuration(folder: Path) -> Path:
     return folder
 
 
-def start(folder: Path, postgres: Postgres, collector: Collector) -> Followed:
+def start(
+    folder: Path, postgres: Postgres, collector: Collector, provider: OpenIdProvider
+) -> Followed:
     """Start it, with its people, and wait until it is ready."""
-    FollowedStack.collector_url = collector.url
-    followed = Followed(FollowedStack.start(folder, postgres, "followed"), collector)
+    FollowedStack.collector_url, FollowedStack.provider = collector.url, provider
+    followed = Followed(FollowedStack.start(folder, postgres, "followed"), collector, provider)
     followed.create_people()
     followed.stack.wait_until_ready()
     return followed

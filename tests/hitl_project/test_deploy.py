@@ -182,6 +182,12 @@ def test_only_migrate_knows_the_owner_of_the_tables(services: dict[str, dict[str
     assert knows == ["migrate"]
 
 
+def test_postgresql_logs_no_statement_whose_values_may_be_secrets_of_a_task(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    assert services["postgres"]["command"] == ["postgres", "-c", "log_min_error_statement=panic"]
+
+
 def test_a_worker_that_stops_has_the_time_of_the_longest_action(
     services: dict[str, dict[str, Any]],
 ) -> None:

@@ -28,6 +28,7 @@ from hitl_project.embedded import (
     start_redis,
 )
 from tests.processes import runs
+from tests.servers import DATA_DIR
 from tests.tools import require_tool
 from tests.waiting import eventually
 
@@ -141,6 +142,19 @@ def test_passwords_stand_in_no_argument(
     ):
         password = url.split("@")[0].rpartition(":")[2]
         assert password not in Path(f"/proc/{server.pid}/cmdline").read_text()
+
+
+def test_the_log_says_what_failed_and_quotes_no_statement(postgres_server: Postgres) -> None:
+    log = DATA_DIR / "postgres" / "server.log"
+    said_before = log.stat().st_size
+    with (
+        psycopg.connect(postgres_server.app_url) as connection,
+        pytest.raises(psycopg.DataError),
+    ):
+        connection.execute("SELECT 'hunter2'::text, 1 / 0")
+    said = log.read_bytes()[said_before:].decode()
+    assert "division by zero" in said
+    assert "hunter2" not in said
 
 
 def test_nobody_connects_without_the_right_password(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from hitl_project.limits import limit_bodies
+from hitl_project.limits import Application, limit_bodies
 
 LIMIT = 10
 
@@ -18,7 +18,15 @@ async def _echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "echo", "read": read, "ended_by": message["type"]})
 
 
-def answered(*chunks: bytes, stated: int | None = None) -> list[Mapping[str, Any]]:
+async def _nothing(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answers nothing once its client has gone away, as Django does."""
+    while (await receive())["type"] == "http.request":
+        pass
+
+
+def answered(
+    *chunks: bytes, stated: int | None = None, by: Application = _echo
+) -> list[Mapping[str, Any]]:
     """What the application behind the limit answers to a body in these chunks."""
     waiting = [
         {"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1}
@@ -27,14 +35,14 @@ def answered(*chunks: bytes, stated: int | None = None) -> list[Mapping[str, Any
     sent: list[Mapping[str, Any]] = []
 
     async def receive() -> Mapping[str, Any]:
-        return waiting.pop(0)
+        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
     async def send(message: Mapping[str, Any]) -> None:
         sent.append(message)
 
     headers = [] if stated is None else [(b"content-length", str(stated).encode())]
     scope = {"type": "http", "headers": headers}
-    asyncio.run(limit_bodies(_echo, LIMIT)(scope, receive, send))
+    asyncio.run(limit_bodies(by, LIMIT)(scope, receive, send))
     return sent
 
 
@@ -54,3 +62,13 @@ def test_a_body_that_turns_out_longer_is_cut_off() -> None:
     assert answered(b"12345", b"67890", b"1", b"2") == [
         {"type": "echo", "read": 10, "ended_by": "http.disconnect"}
     ]
+
+
+def test_a_body_that_turns_out_longer_and_was_left_unanswered_is_answered_413() -> None:
+    start, body = answered(b"12345", b"67890", b"1", b"2", by=_nothing)
+    assert start["status"] == 413
+    assert b"larger than" in body["body"]
+
+
+def test_who_goes_away_within_the_limit_is_answered_nothing() -> None:
+    assert answered(b"12345", by=_nothing) == []

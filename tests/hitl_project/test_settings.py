@@ -71,6 +71,8 @@ def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, co
         ({"HITL_OIDC_CLIENT_ID": "gateway"}, "Set HITL_OIDC_ISSUER and HITL_OIDC_CLIENT_SECRET"),
         ({"HITL_PASSWORD_LOGIN": "0"}, "nobody could log in"),
         ({"HITL_CONFIG_DIR": "/nowhere"}, "risk-assessment-rules.yaml: cannot be read"),
+        ({"LANGSMITH_TRACING": "true"}, "LANGSMITH_TRACING would send every task"),
+        ({"LANGCHAIN_TRACING_V2": "true"}, "LANGCHAIN_TRACING_V2 would send every task"),
     ],
 )
 def test_a_wrong_setting_stops_the_boot_with_a_sentence(
@@ -79,6 +81,83 @@ def test_a_wrong_setting_stops_the_boot_with_a_sentence(
     said = complaint(**changes)
     assert sentence in said
     assert "Traceback" not in said
+
+
+POSTGRES, REDIS = "postgresql://hitl:{}@db.example.com/hitl", "redis://:{}@redis.example.com:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "password"),
+    [
+        ("DATABASE_URL", POSTGRES, "s3cr%et-pass"),
+        ("DATABASE_URL", POSTGRES, "s3cr/et-pass"),
+        ("DATABASE_URL", POSTGRES, "s3cr@et-pass"),
+        ("DATABASE_OWNER_URL", POSTGRES, "s3cr%et-pass"),
+        ("REDIS_URL", REDIS, "s3cr/et-pass"),
+        ("REDIS_URL", REDIS, "1/et-pass"),
+        ("REDIS_URL", REDIS, "s3cr[et-pass"),
+    ],
+)
+def test_a_password_that_tears_its_address_apart_stops_the_boot_and_is_not_told(
+    name: str, address: str, password: str
+) -> None:
+    said = complaint(**{name: address.format(password)})
+    assert said.startswith(f"Error: {name} cannot be read as ")
+    assert "%25 for %" in said
+    assert [part for part in ("s3cr", "et-pass") if part in said] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("DATABASE_URL", "postgresql://hitl:s3cr%25%2F%40@one:5432,two:5433/hitl"),
+        ("DATABASE_URL", "postgresql://hitl:s3cret@/hitl?host=%2Fsrv%2Fada%40work%2Fsocket"),
+        ("DATABASE_URL", "host=@abstract,/run/postgresql dbname=hitl password='%/@'"),
+        ("REDIS_URL", "rediss://:s3cr%25%2F%40@redis.example.com"),
+    ],
+)
+def test_an_address_may_have_any_form_that_is_read_as_it_is_meant(name: str, address: str) -> None:
+    checked = manage("check", **{name: address})
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LINEAR_API_KEY", "lin_api_s3cr\net"),
+        ("GITHUB_TOKEN", "ghp_s3cr\x7fet"),
+        ("GITHUB_TOKEN", "ghp_s3cr\N{LATIN SMALL LETTER E WITH ACUTE}et"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "Bearer s3cret"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cr;et"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x=y,api-key=s3cr%0Aet"),
+    ],
+)
+def test_a_secret_that_no_header_can_hold_stops_the_boot_and_is_not_told(
+    name: str, value: str
+) -> None:
+    """Whoever sends it would quote it in an error, and that in a log or on a page."""
+    said = complaint(
+        LINEAR_WEBHOOK_SECRET="x" * 40,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector",
+        **{name: value},
+    )
+    assert said.startswith(f"Error: {name} must ")
+    assert "s3cr" not in said
+
+
+def test_headers_for_a_collector_may_hold_whatever_one_can_send() -> None:
+    checked = manage(
+        "check",
+        OTEL_EXPORTER_OTLP_ENDPOINT="https://collector.example.com",
+        OTEL_EXPORTER_OTLP_HEADERS="Authorization=Basic dTpw==, x-scope = a%2Cb,",
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_no_password_is_told_of_a_collectors_address() -> None:
+    said = complaint(OTEL_EXPORTER_OTLP_ENDPOINT="gateway:s3cret@collector:4318")
+    assert said.startswith("Error: OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) address")
+    assert "s3cret" not in said
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,6 @@ def snapshot(**changes: Any) -> Snapshot:
         "decided_at": None,
         "decided_by": "",
         "reason": "",
-        "approvals": 0,
         "eligible": 3,
         "pr_number": PULL,
         "pr_url": f"https://github.com/{REPOSITORY}/pull/{PULL}",

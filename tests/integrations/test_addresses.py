@@ -13,14 +13,17 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
 from pytest_django import Settings
+from urllib3 import ProxyManager
 
-from agents.actions import load_executor
+from agents.actions import NotBegun, load_executor
 from approvals import outbox
 from approvals.models import AuditEntry
 from integrations.addresses import RefusedAddress, guarded, is_permitted
 from integrations.executors.deadline import open_client_until
 from integrations.github.client import configured_github, open_github
+from integrations.guarded_session import guarded_session
 from integrations.http import open_client, send
 from tests.integrations.linear_world import LinearWorld
 
@@ -47,18 +50,19 @@ REFUSED = {
 # Each a way to write 127.0.0.1 or 169.254.169.254 that the system's own look-up understands.
 ODD_SPELLINGS = ["2130706433", "0x7f.1", "0x7f000001", "127.1", "2852039166", "localhost"]
 
-Opened = Callable[[], httpx.Client]
-OPENERS = {
+Opened = Callable[[], httpx.Client | requests.Session]
+CLIENTS: dict[str, Callable[[], httpx.Client]] = {
     "until_closed": open_client,
     "until_a_deadline": lambda: open_client_until(time.monotonic() + 5),
 }
+OPENERS: dict[str, Opened] = {**CLIENTS, "session": lambda: guarded_session(requests.Session())}
+FAULTS = (httpx.TransportError, requests.RequestException)
 
 
 @pytest.fixture(params=OPENERS)
 def opened(request: pytest.FixtureRequest) -> Opened:
-    """Each way in which the gateway opens a client."""
-    opener: Opened = OPENERS[request.param]
-    return opener
+    """Each way in which the gateway calls somebody."""
+    return OPENERS[request.param]
 
 
 def allow(settings: Settings, *networks: str) -> None:
@@ -66,18 +70,26 @@ def allow(settings: Settings, *networks: str) -> None:
 
 
 @contextmanager
-def listening(address: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[int, list[Any]]]:
-    """A server that answers everything with 200; gives its port, and what it is asked."""
+def listening(
+    address: str = "127.0.0.1", port: int = 0, leads_to: str = ""
+) -> Iterator[tuple[int, list[Any]]]:
+    """A server that answers everything with 200, or by leading elsewhere.
+
+    Gives its port, and what it is asked.
+    """
     asked: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Host"]))
-            self.send_response(200)
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            self.send_response(302 if leads_to else 200)
+            if leads_to:
+                self.send_header("Location", leads_to)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_CONNECT = do_GET  # noqa: N815 - its name
+        do_CONNECT = do_POST = do_GET  # noqa: N815 - their names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
             del format, args
@@ -148,19 +160,71 @@ def test_a_network_that_is_named_is_permitted_and_no_more(
     assert is_permitted(ip_address(address)) is permitted
 
 
+HOSTS = [address for kind in REFUSED.values() for address in kind if "%" not in address]
+HOSTS += ODD_SPELLINGS
+
+
 @pytest.mark.django_db
-def test_a_call_there_fails_for_good_and_names_the_setting(
-    settings: Settings, opened: Opened
-) -> None:
+@pytest.mark.parametrize("way", CLIENTS)
+def test_a_call_there_fails_for_good_and_names_the_setting(settings: Settings, way: str) -> None:
     allow(settings)
-    addresses = [address for kind in REFUSED.values() for address in kind if "%" not in address]
-    with opened() as client:
-        for host in [*addresses, *ODD_SPELLINGS]:
+    with CLIENTS[way]() as client:
+        for host in HOSTS:
             with pytest.raises(RefusedAddress) as refused:
                 send(client, "GET", url(host), party="GitHub", operation="get_user")
             assert refused.value.permanent
             assert "is no public address" in str(refused.value)
             assert "HITL_PRIVATE_NETWORKS" in str(refused.value)
+
+
+def test_a_session_calls_nobody_there_either(settings: Settings) -> None:
+    allow(settings)
+    with guarded_session(requests.Session()) as session:
+        for host in HOSTS:
+            with pytest.raises(RefusedAddress, match="is no public address, and HITL_PRIVATE_NET"):
+                session.get(url(host))
+
+
+def test_a_session_calls_whom_the_setting_allows_by_version_6_too(settings: Settings) -> None:
+    allow(settings, "127.0.0.1/32")
+    with guarded_session(requests.Session()) as session, listening() as (port, asked):
+        assert session.post(url("127.0.0.1", port), data=b"spans").status_code == 200
+        assert asked == [("/", f"127.0.0.1:{port}")]
+        with pytest.raises(RefusedAddress, match=r"^::1 is"):
+            session.get(url("::1", port))
+        allow(settings, "::1/128")
+        # Permitted, and nobody listens.
+        with pytest.raises(requests.ConnectionError):
+            session.get(url("::1", port))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_session_takes_a_redirect_for_a_fault(
+    settings: Settings, method: str, follows: bool
+) -> None:
+    allow(settings, "127.0.0.1/32")
+    with listening() as (there, never), listening(leads_to=url("127.0.0.1", there)) as (here, _):
+        session = guarded_session(requests.Session())
+        with session, pytest.raises(requests.TooManyRedirects, match=r"^127\.0\.0\.1 answered"):
+            session.request(method, url("127.0.0.1", here), allow_redirects=follows)
+    assert never == []
+
+
+def test_a_session_uses_no_proxy_that_could_not_be_judged(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Socks(ProxyManager):
+        """As where PySocks is installed, which opens its connections by itself."""
+
+        def __init__(self, address: str, **_: object) -> None:
+            super().__init__(address.replace("socks5", "http"))
+
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", Socks)
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
+    refused = pytest.raises(requests.exceptions.InvalidProxyURL, match="no other can be judged")
+    with guarded_session(requests.Session()) as session, refused:
+        session.get("http://nowhere.invalid/")
 
 
 def test_a_name_that_leads_nowhere_else_is_refused_with_its_address(
@@ -214,7 +278,7 @@ def test_the_certificate_is_asked_for_by_name(
 
         hearing = threading.Thread(target=hear, daemon=True)
         hearing.start()
-        with opened() as client, pytest.raises(httpx.TransportError):
+        with opened() as client, pytest.raises(FAULTS):
             client.get(f"https://{NAME}:{server.getsockname()[1]}/")
         hearing.join(5)
     assert NAME.encode() in hello[0]
@@ -237,7 +301,7 @@ def test_a_proxy_of_the_environment_looks_names_up_and_decides_about_them(
     allow(settings, "127.0.0.1/32")
     with opened() as client:
         assert client.get("http://nowhere.invalid/path").status_code == 200
-        with suppress(httpx.TransportError):  # it speaks no TLS behind its 200
+        with suppress(*FAULTS):  # it speaks no TLS behind its 200
             client.get("https://nowhere.invalid/")
     assert [path for path, _ in proxy[1]] == ["http://nowhere.invalid/path", "nowhere.invalid:443"]
 
@@ -271,15 +335,41 @@ def test_a_client_that_cannot_be_guarded_is_not_opened() -> None:
         guarded(unknown)
 
 
+# Whatever speaks HTTP by itself, and who may name it for what.
+SPEAKERS = (
+    *("http.client", "requests", "urllib.request", "urllib3", "httpcore", "authlib"),
+    *("opentelemetry.exporter", "aiohttp", "websockets"),
+)
+SPEAKING = {
+    "integrations/addresses.py": {"httpcore"},
+    "integrations/guarded_session.py": {"requests", "urllib3"},
+    # By a guarded session: tests/approvals/http/test_single_sign_on.py.
+    "hitl_project/single_sign_on.py": {"authlib", "requests"},
+    "hitl_project/claims.py": {"authlib"},
+    # By a guarded session: tests/hitl_project/test_otlp.py.
+    "hitl_project/otlp.py": {"opentelemetry.exporter", "requests"},
+    # `make run` asks the processes that it started itself on this machine.
+    "hitl_project/local.py": {"http.client"},
+    "hitl_project/local_prometheus.py": {"http.client"},
+}
+
+
+def production_code() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of production by its path."""
+    for package in ("approvals", "agents", "integrations", "hitl_project"):
+        for path in (ROOT / package).rglob("*.py"):
+            yield f"{path.relative_to(ROOT)}", ast.parse(path.read_text())
+
+
 def test_no_other_client_is_opened_in_production_code() -> None:
     opening = {"Client", "AsyncClient", "get", "post", "put", "patch", "request", "stream"}
     unguarded = []
-    for path in (ROOT / "integrations").rglob("*.py"):
-        tree = ast.parse(path.read_text())
+    for path, tree in production_code():
         inside = {
             id(argument)
             for call in ast.walk(tree)
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "guarded"
+            if isinstance(call, ast.Call)
+            and ast.unparse(call.func) in {"guarded", "guarded_session"}
             for argument in call.args
         }
         for node in ast.walk(tree):
@@ -287,16 +377,27 @@ def test_no_other_client_is_opened_in_production_code() -> None:
                 module, _, name = ast.unparse(node.func).rpartition(".")
                 # What carries requests out by a guarded client of its own.
                 own = any(word.arg == "transport" for word in node.keywords)
-                if module == "httpx" and name in opening and not own:
-                    unguarded.append(f"{path.relative_to(ROOT)}:{node.lineno}")
-            if isinstance(node, ast.ImportFrom | ast.Import):
-                names = {node.module} if isinstance(node, ast.ImportFrom) else set()
-                names |= {alias.name for alias in node.names if isinstance(node, ast.Import)}
-                if names & {"http.client", "requests", "urllib.request", "urllib3"} or (
-                    isinstance(node, ast.ImportFrom) and node.module == "httpx"
-                ):
-                    unguarded.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+                opened = module == "httpx" and name in opening and not own
+                if opened or name.endswith("Session"):
+                    unguarded.append(f"{path}:{node.lineno}")
+            if isinstance(node, ast.ImportFrom) and node.module == "httpx":
+                unguarded.append(f"{path}:{node.lineno}")
     assert unguarded == []
+
+
+def test_nothing_else_that_speaks_http_is_imported_in_production_code() -> None:
+    found: dict[str, set[str]] = {}
+    for path, tree in production_code():
+        for node in ast.walk(tree):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            spoken = {s for s in SPEAKERS for name in names if f"{name}.".startswith(f"{s}.")}
+            if spoken:
+                found.setdefault(path, set()).update(spoken)
+    assert found == SPEAKING
 
 
 @pytest.mark.django_db
@@ -330,18 +431,19 @@ def test_github_is_not_called_at_a_refused_address(settings: Settings) -> None:
         "idempotency_key_input": None,
         "timeout_seconds": 5,
     }
-    result = load_executor("github_workflow")(action, idempotency_key="request-7")
-    assert not result.succeeded
-    assert result.summary.startswith("was not dispatched: 169.254.169.254 is no public address")
+    reason = "^The workflow was not dispatched: 169.254.169.254 is no public address"
+    with pytest.raises(NotBegun, match=reason):
+        load_executor("github_workflow")(action, idempotency_key="request-7")
 
 
 @pytest.mark.parametrize("idempotent", [False, True])
-def test_an_operation_at_a_refused_address_fails_at_once_with_the_reason(
+def test_an_operation_at_a_refused_address_is_not_begun_and_says_why(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, idempotent: bool
 ) -> None:
     allow(settings)
     monkeypatch.setenv("HITL_OPERATIONS_URL", "http://169.254.169.254/latest")
     action = {
+        "method": "POST",
         "url": "http://169.254.169.254/latest/meta-data",
         "body": {},
         "headers_env": {},
@@ -350,10 +452,8 @@ def test_an_operation_at_a_refused_address_fails_at_once_with_the_reason(
         "idempotent": idempotent,
     }
     started = time.monotonic()
-    result = load_executor("http")(action, idempotency_key="request-7")
+    reason = r"^The call was not begun: it could not be made \(169\.254\.169\.254 is"
+    with pytest.raises(NotBegun, match=reason) as stopped:
+        load_executor("http")(action, idempotency_key="request-7")
     assert time.monotonic() - started < 1
-    assert not result.succeeded
-    assert result.summary.startswith(
-        "was not begun: the call could not be made (169.254.169.254 is"
-    )
-    assert "HITL_PRIVATE_NETWORKS" in result.summary
+    assert "HITL_PRIVATE_NETWORKS" in str(stopped.value)

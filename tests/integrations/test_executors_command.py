@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from agents.actions import ActionResult, OutcomeUnknown, load_executor
+from agents.actions import ActionResult, NotBegun, OutcomeUnknown, load_executor
 from approvals.masking import MASK
 from integrations.executors.output import OUTPUT_BYTES
 from tests.waiting import eventually
@@ -137,8 +137,10 @@ def test_a_secret_that_is_cut_off_at_the_beginning_of_an_output_is_not_kept_in_p
 
 
 def test_a_variable_that_is_not_set_stops_the_command_before_it_starts(data_dir: Path) -> None:
-    result = shell(f"touch {data_dir}/started", pass_env=["NEVER_SET_ANYWHERE"])
-    assert result.summary == "was not started: set NEVER_SET_ANYWHERE for the workers."
+    with pytest.raises(NotBegun) as stopped:
+        shell(f"touch {data_dir}/started", pass_env=["NEVER_SET_ANYWHERE"])
+    reason = "The command was not started: set NEVER_SET_ANYWHERE for the workers."
+    assert str(stopped.value) == reason
     assert not (data_dir / "started").exists()
 
 
@@ -152,9 +154,9 @@ def test_a_variable_that_is_not_set_stops_the_command_before_it_starts(data_dir:
     ],
 )
 def test_what_cannot_be_started_says_why(argv: list[str], cwd: str, reason: str) -> None:
-    result = run(*argv, cwd=cwd)
-    assert not result.succeeded
-    assert result.summary == f"was not started: {reason}."
+    with pytest.raises(NotBegun) as stopped:
+        run(*argv, cwd=cwd)
+    assert str(stopped.value) == f"The command was not started: {reason}."
 
 
 def test_output_is_one_stream_bounded_and_harmless() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from agents.actions import ActionResult, OutcomeUnknown, load_executor
+from agents.actions import ActionResult, NotBegun, OutcomeUnknown, load_executor
 from tests.integrations.test_executors_http import serving, trickle
 from tests.sandbox_process import REPOSITORY, Sandbox
 
@@ -79,7 +79,7 @@ def test_an_answer_that_trickles_in_is_lost_at_the_time_limit(
     assert asked == [f"/repos/{REPOSITORY}/actions/workflows/merge.yml/dispatches"]
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 422, 429])
+@pytest.mark.parametrize("status", [401, 403, 404, 422])
 def test_a_refused_dispatch_fails(sandbox: Sandbox, status: int) -> None:
     sandbox.fault("github", "status", "dispatch_workflow", status=status)
     result = dispatch()
@@ -94,16 +94,45 @@ def test_github_that_cannot_be_reached_was_asked_for_nothing(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         settings.GITHUB_API_URL = f"http://127.0.0.1:{free.getsockname()[1]}"
-    result = dispatch(timeout_seconds=1)
-    assert not result.succeeded
-    assert result.summary.startswith("was not dispatched: GitHub could not be reached")
+    reason = "^The workflow was not dispatched: GitHub could not be reached"
+    with pytest.raises(NotBegun, match=reason):
+        dispatch(timeout_seconds=1)
+
+
+def test_an_address_of_github_that_cannot_be_used_fails_no_dispatch(
+    sandbox: Sandbox, settings: Settings
+) -> None:
+    settings.GITHUB_API_URL = "ftp://github.example"
+    with pytest.raises(NotBegun, match="was not dispatched: The address of GitHub cannot be used"):
+        dispatch()
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        ({"kind": "status", "status": 429}, 429),
+        ({"kind": "rate_limited"}, 403),
+        ({"kind": "rate_limited", "retry_after": 7}, 403),
+    ],
+)
+def test_a_rate_limit_fails_no_dispatch(
+    sandbox: Sandbox, fault: dict[str, Any], status: int
+) -> None:
+    sandbox.fault("github", operation="dispatch_workflow", **fault)
+    with pytest.raises(NotBegun, match=f"was not dispatched: GitHub answered {status}"):
+        dispatch()
+    assert sandbox.dispatches() == []
+    sandbox.clear_faults()
+    assert dispatch().succeeded
 
 
 def test_a_repository_that_left_the_allow_list_is_not_touched(
     sandbox: Sandbox, settings: Settings
 ) -> None:
     settings.GITHUB_REPOSITORIES = ["acme/other"]
-    assert "is not among HITL_GITHUB_REPOSITORIES" in dispatch().summary
+    with pytest.raises(NotBegun, match="is not among HITL_GITHUB_REPOSITORIES"):
+        dispatch()
     settings.GITHUB_TOKEN = ""
-    assert "set GITHUB_TOKEN" in dispatch().summary
+    with pytest.raises(NotBegun, match="set GITHUB_TOKEN"):
+        dispatch()
     assert sandbox.requests("github") == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agents.actions import ActionResult, OutcomeUnknown, load_executor
+from agents.actions import ActionResult, NotBegun, OutcomeUnknown, load_executor
 from approvals.masking import MASK
 from integrations.executors.output import OUTPUT_BYTES
 from tests.sandbox_process import Sandbox
@@ -44,12 +44,15 @@ def carry_out(action: dict[str, Any], key: str = "request-7") -> ActionResult:
 
 @contextmanager
 def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """A server that answers every POST in one odd way; gives its address."""
+    """A server that answers every POST and PUT in one odd way; gives its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             answer(self)
+
+        def do_PUT(self) -> None:
+            self.do_POST()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
             del format, args
@@ -101,6 +104,20 @@ def test_a_lost_reply_of_an_idempotent_call_is_asked_for_again_under_the_same_ke
     assert result.succeeded
     (done,) = sandbox.hook_calls("migrations")
     assert (done["idempotency_key"], done["calls"]) == ("request-7", 3)
+
+
+def test_a_call_is_made_by_the_method_that_was_approved(monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = []
+
+    def note(handler: BaseHTTPRequestHandler) -> None:
+        methods.append(handler.command)
+        handler.send_response(204)
+        handler.end_headers()
+
+    with serving(note) as url:
+        monkeypatch.setenv(BASE, url)
+        assert carry_out(call(f"{url}/migrations", method="PUT")).succeeded
+    assert methods == ["PUT"]
 
 
 @pytest.mark.parametrize(
@@ -200,12 +217,11 @@ def test_a_call_whose_name_is_looked_up_for_too_long_was_not_begun(
     monkeypatch.setenv(BASE, "http://operations.example")
     started = time.monotonic()
     try:
-        result = carry_out(call("http://operations.example/migrations", timeout_seconds=1))
+        with pytest.raises(NotBegun, match=r"^The call was not begun: it could not be made"):
+            carry_out(call("http://operations.example/migrations", timeout_seconds=1))
         assert time.monotonic() - started < 3
     finally:
         found.set()
-    assert not result.succeeded
-    assert result.summary.startswith("was not begun: the call could not be made")
 
 
 @pytest.mark.parametrize("idempotent", [False, True])
@@ -222,16 +238,14 @@ def test_a_call_that_reaches_nobody_was_not_begun(monkeypatch: pytest.MonkeyPatc
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv(BASE, address)
-    result = carry_out(call(f"{address}/migrations", timeout_seconds=2))
-    assert not result.succeeded
-    assert result.summary.startswith("was not begun: the call could not be made")
+    with pytest.raises(NotBegun, match=r"^The call was not begun: it could not be made"):
+        carry_out(call(f"{address}/migrations", timeout_seconds=2))
 
 
 def test_a_call_to_what_is_no_address_was_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BASE, "http://0177.0.0.1")
-    result = carry_out(call("http://0177.0.0.1/rollback"))
-    assert not result.succeeded
-    assert result.summary.startswith("was not begun: the call could not be made")
+    with pytest.raises(NotBegun, match=r"^The call was not begun: it could not be made"):
+        carry_out(call("http://0177.0.0.1/rollback"))
 
 
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
@@ -280,9 +294,8 @@ def test_nothing_outside_the_configured_address_is_called(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv(BASE, "http://operations.example")
-    result = carry_out(call(url))
-    assert not result.succeeded
-    assert "not below the one that HITL_OPERATIONS_URL holds" in result.summary
+    with pytest.raises(NotBegun, match="not below the one that HITL_OPERATIONS_URL holds"):
+        carry_out(call(url))
 
 
 def test_an_answer_that_repeats_a_credential_is_kept_without_it(
@@ -297,5 +310,6 @@ def test_an_answer_that_repeats_a_credential_is_kept_without_it(
 
 def test_a_missing_credential_stops_the_call_before_it_is_made(sandbox: Sandbox) -> None:
     action = call(f"{sandbox.hooks_url}/migrations", headers_env={"Authorization": "NEVER_SET"})
-    assert carry_out(action).summary.startswith("was not called: Set NEVER_SET")
+    with pytest.raises(NotBegun, match=r"^The call was not begun: set NEVER_SET "):
+        carry_out(action)
     assert sandbox.requests("hooks") == []

@@ -1,13 +1,15 @@
-"""How long other parties may take, and what they say about when to come back."""
+"""What comes of a call to another party, how long it may take, and when to come back."""
 
+import socket
 import time
+import traceback
 
 import httpx
 import pytest
 
 from approvals import outbox
 from integrations.github import client as github
-from integrations.http import retry_after, seconds_until
+from integrations.http import ReplyLost, open_client, retry_after, seconds_until, send
 from integrations.linear import client as linear
 
 
@@ -47,3 +49,15 @@ def test_how_long_a_pause_is_says_the_clock_of_whoever_asks_for_it() -> None:
 def test_no_call_of_a_delivery_outlives_its_lease(timeout: httpx.Timeout) -> None:
     longest = [timeout.connect, timeout.write, timeout.read]
     assert sum(seconds or float("inf") for seconds in longest) < outbox.LEASE_SECONDS
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_header_that_cannot_be_sent_is_quoted_nowhere() -> None:
+    """It may be the credential, and what is said here is kept and shown."""
+    headers = {"Authorization": "lin_api_s3cret\nmore"}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"http://127.0.0.1:{other.getsockname()[1]}/"
+        with open_client(headers=headers) as client, pytest.raises(ReplyLost) as lost:
+            send(client, "POST", address, party="Linear", operation="Viewer")
+    assert "a header of the call" in str(lost.value)
+    assert "s3cret" not in "".join(traceback.format_exception(lost.value))

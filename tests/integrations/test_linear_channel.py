@@ -164,6 +164,20 @@ def test_a_quorum_of_two_is_reached_by_two_moves(linear: LinearWorld) -> None:
     assert linear.issue(request_id)["state"] == "Done"
 
 
+def test_a_move_that_is_taken_back_late_is_told_the_tally_as_it_is_then(
+    linear: LinearWorld,
+) -> None:
+    request_id = linear.opened(TERRAFORM, agent_name="infrastructure", requested_by="rosa")
+    linear.sandbox.move(str(request_id), "Done", "ada", webhook=False)
+    # The visit that hears the vote cannot say so, and the next one hears nothing new.
+    linear.sandbox.fault("linear", "status", "commentCreate", status=502, times=1)
+    linear.again(request_id)
+    assert [fault["taken"] for fault in linear.sandbox.faults()] == [1]
+    assert linear.facts(request_id) == ["request.opened", "vote.cast"]
+    (reply,) = linear.replies(request_id)
+    assert "Ada Approver does not decide this yet: 1 of 2 approvals." in reply
+
+
 def test_a_move_by_somebody_without_the_right_goes_back_with_the_reason(
     linear: LinearWorld,
 ) -> None:
@@ -296,6 +310,26 @@ def test_an_issue_in_the_trash_is_no_approval(linear: LinearWorld) -> None:
     delivery = linear.delivery(request_id)
     assert delivery.gave_up_at is not None
     assert linear.issue(request_id)["identifier"] in delivery.last_error
+
+
+def test_a_workspace_that_counts_from_1_again_serves_new_requests_and_misses_old_ones(
+    linear: LinearWorld,
+) -> None:
+    before = linear.opened()
+    linear.sandbox.reset()
+    after = linear.opened()
+    identifier = linear.issue(after)["identifier"]
+    assert linear.row(after).linear_issue_id == identifier == linear.delivery(before).reference
+    assert linear.row(before).linear_issue_id is None
+    linear.sandbox.move(identifier, "Done", "ada", webhook=False)
+    linear.again(after)
+    assert [linear.row(request_id).status for request_id in (before, after)] == [
+        "pending",
+        "approved",
+    ]
+    lost = linear.delivery(before)
+    assert lost.gave_up_at is not None
+    assert "no longer exists" in lost.last_error
 
 
 def test_a_comment_that_no_webhook_told_of_is_heard_but_an_edited_one_is_not(

@@ -39,7 +39,6 @@ def test_the_shipped_file_fits(settings: Settings) -> None:
             "webhook:\n  trigger_on_states: [Done]\n  reject_on_states: [done]\n",
             "a state cannot both approve and reject: done",
         ),
-        ("webhook:\n  secret_env: OTHER\n", ":2: webhook.secret_env:"),
         (
             "outcome_states:\n  expired: Done\n",
             "outcome_states.expired is Done, which webhook counts as a vote to approve",

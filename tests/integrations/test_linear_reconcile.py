@@ -1,13 +1,20 @@
 """What lost webhooks would have told is read back from Linear, many issues in one query."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
+import psycopg
 import pytest
+from django.db import OperationalError
 
 from approvals import actors, services
 from approvals.core.lifecycle import Choice, Via
-from integrations.linear import reconcile
+from integrations.linear import client, reconcile
+from integrations.linear.issue import parse_issue
 from integrations.tasks import reconcile_linear
+from tests.approvals.scenes import write_policy_of_another_release
 from tests.integrations.linear_world import LinearWorld
 
 pytestmark = pytest.mark.django_db
@@ -105,3 +112,57 @@ def test_a_late_move_whose_webhook_was_lost_is_found_for_a_while(
     reconcile_linear()
     linear.deliver()
     assert len(linear.sandbox.requests("linear")) == calls + 1
+
+
+def odd(monkeypatch: pytest.MonkeyPatch, request_id: UUID) -> None:
+    """Let Linear answer with an issue of the request that is not as its schema says."""
+
+    def without_state(node: Any, *parts: Any) -> Any:
+        return parse_issue(
+            {**node, "state": None} if node["id"] == str(request_id) else node, *parts
+        )
+
+    monkeypatch.setattr(client, "parse_issue", without_state)
+
+
+@pytest.mark.parametrize("fault", ["a request of another release", "an issue of another shape"])
+@pytest.mark.parametrize("page", [1, 50])
+def test_what_cannot_be_read_is_passed_over_and_all_others_are_heard(
+    linear: LinearWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+    page: int,
+) -> None:
+    ids = sorted(linear.opened() for _ in range(3))
+    break_it: dict[str, Callable[[UUID], None]] = {
+        "a request of another release": write_policy_of_another_release,
+        "an issue of another shape": lambda request_id: odd(monkeypatch, request_id),
+    }
+    break_it[fault](ids[0])
+    for request_id in ids:
+        linear.sandbox.move(str(request_id), "Done", "ada", webhook=False)
+    monkeypatch.setattr(reconcile, "PAGE", page)
+    reconcile_linear()
+    statuses = [linear.row(request_id).status for request_id in ids]
+    assert statuses == ["pending", "approved", "approved"]
+    (told,) = [record for record in caplog.records if record.exc_text]
+    assert str(ids[0]) in told.getMessage()
+    assert "TypeError" in (told.exc_text or "")
+
+
+def test_a_database_that_is_gone_ends_the_reading(
+    linear: LinearWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        linear.opened()
+    asked = []
+
+    def fails(*_: object) -> None:
+        asked.append(1)
+        raise OperationalError from psycopg.OperationalError("the connection is closed")
+
+    monkeypatch.setattr(reconcile, "cast_unseen", fails)
+    with pytest.raises(OperationalError):
+        reconcile_linear()
+    assert len(asked) == 1

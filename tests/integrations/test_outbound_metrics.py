@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from agents.actions import OutcomeUnknown, load_executor
+from agents.actions import NotBegun, OutcomeUnknown, load_executor
 from approvals.core.events import ChannelError
 from integrations.github.client import GitHubClient
 from integrations.linear.client import LinearClient
@@ -171,7 +171,8 @@ def test_each_attempt_of_a_dispatch_counts_and_the_effect_stands(
     settings.GITHUB_TOKEN, settings.GITHUB_REPOSITORIES = GITHUB_TOKEN, [REPOSITORY]
     settings.GITHUB_API_URL = nobody_listens()
     dispatch = load_executor("github_workflow")
-    assert not dispatch({**MERGE, "timeout_seconds": 1}, idempotency_key="k").succeeded
+    with pytest.raises(NotBegun):
+        dispatch({**MERGE, "timeout_seconds": 1}, idempotency_key="k")
     assert calls("github") == {("dispatch_workflow", "unreachable"): 2}
     settings.GITHUB_API_URL = sandbox.github_url
     assert dispatch(MERGE, idempotency_key="k").succeeded

@@ -84,12 +84,32 @@ def test_a_move_by_a_stranger_is_refused_and_taken_back(linear: LinearWorld) -> 
     assert linear.issue(request_id)["state"] == "Todo"
 
 
-def test_the_issue_is_found_by_its_identifier_too(linear: LinearWorld) -> None:
+def test_the_issue_is_found_by_its_identifier_where_no_id_is_told(linear: LinearWorld) -> None:
     request_id = linear.opened()
     event = move_event(request_id)
-    event["data"]["id"] = str(uuid4())
+    del event["data"]["id"]
     event["data"]["identifier"] = linear.row(request_id).linear_issue_id
     assert send(event)["request_id"] == str(request_id)
+
+
+@pytest.mark.parametrize("kind", ["a move", "a comment", "a reaction"])
+def test_an_issue_that_only_is_called_like_that_of_a_request_decides_nothing(
+    linear: LinearWorld, kind: str
+) -> None:
+    """As after a move to another workspace, where issues are counted from 1 again."""
+    request_id = linear.opened(MIGRATE)
+    stranger = str(uuid4())
+    issue = {"id": stranger, "identifier": linear.row(request_id).linear_issue_id}
+    event = {
+        "a move": lambda: move_event(stranger),
+        "a comment": lambda: comment_event(stranger, "/approve"),
+        "a reaction": lambda: reaction_event(stranger, "+1"),
+    }[kind]()
+    event["data"] |= {"identifier": issue["identifier"]} if kind == "a move" else {"issue": issue}
+    answer = send(event)
+    assert (answer["status"], answer["request_id"]) == ("ignored", None)
+    assert linear.row(request_id).status == "pending"
+    assert linear.facts(request_id) == ["request.opened"]
 
 
 def test_the_same_delivery_is_applied_once(linear: LinearWorld) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agents.services import settle_run
+from agents.services import OUTCOMES, settle_run
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Via
 from approvals.errors import Refusal
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the run, the outcome, the reason and the account."""
         parser.add_argument("workflow_id", type=UUID, metavar="WORKFLOW_ID")
-        parser.add_argument("outcome", choices=("done", "retry", "abandon"))
+        parser.add_argument("outcome", choices=OUTCOMES)
         parser.add_argument("--reason", required=True)
         parser.add_argument("--as", required=True, dest="account", metavar="NAME")
 

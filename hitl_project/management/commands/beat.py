@@ -15,12 +15,12 @@ class Command(BaseCommand):
 
     def handle(self, **_: object) -> None:
         """Run Celery beat in this process."""
-        settings.HITL_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         sys.exit(
             app.start(
                 [
                     *("--quiet", "--skip-checks", "beat"),
-                    *("--schedule", str(settings.HITL_DATA_DIR / "beat-schedule")),
+                    # Keeps no file: one written by a clock that was ahead would hold sweeps back.
+                    *("--scheduler", "celery.beat:Scheduler"),
                     *("--loglevel", settings.LOGGING["root"]["level"]),
                 ]
             )

@@ -35,6 +35,9 @@ class Command(BaseCommand):
                 port=port,
                 workers=workers,
                 loop="uvloop",
+                # Nobody speaks it here. Left to itself, uvicorn takes it because its library is
+                # installed, and Django fails with a traceback.
+                ws="none",
                 lifespan="on",
                 access_log=False,
                 log_config=None,

@@ -1,5 +1,6 @@
 """`manage.py worker`: do the work that requests and runs owe."""
 
+import gc
 import os
 import sys
 import time
@@ -44,6 +45,9 @@ class Command(BaseCommand):
         if Queue.RUNS in queues.split(","):
             # Slow to load, so loaded once and shared, before the pool's processes are forked.
             import_module("agents.turns")
+        # What is loaded stays: were it looked through for garbage, each process would copy it.
+        gc.collect()
+        gc.freeze()
         _keep_heart(queues.split(","))
         # What it says when it is asked to stop would else be the only line of another kind.
         celery_worker.safe_say = write_line

@@ -2,7 +2,8 @@
 
 import pytest
 
-from approvals.core.events import CONCERNS, EventName, concerned_channels
+from approvals.core.events import CONCERNS, EventName, concerned_channels, event_of
+from approvals.core.lifecycle import Status
 
 ALL = ["workflow", "github", "linear", "chat"]
 RESOLVED = [f"request.{status}" for status in ("approved", "rejected", "expired", "cancelled")]
@@ -33,6 +34,12 @@ def test_a_delivery_never_owes_a_delivery(name: EventName) -> None:
 def test_every_channel_learns_of_every_end() -> None:
     ends = {EventName(name) for name in (*RESOLVED, "request.superseded")}
     assert all(ends <= concerned for concerned in CONCERNS.values())
+
+
+def test_every_status_is_come_to_by_one_event() -> None:
+    assert [event_of(status) for status in Status] == [
+        *("request.opened", *RESOLVED, "request.superseded")
+    ]
 
 
 def test_names_are_dotted_and_past_tense() -> None:

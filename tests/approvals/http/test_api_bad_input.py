@@ -9,6 +9,7 @@ from django.test import Client
 
 from approvals.models import ApprovalRequest, AuditEntry
 from tests.approvals.http.gateway import DEPLOY, Api, People, body
+from tests.web_server import WebServer
 
 SURROGATE = "\ud800"
 
@@ -170,3 +171,18 @@ def test_a_path_that_is_not_part_of_it_is_answered_in_json_to_any_method(
     answer = Client(enforce_csrf_checks=True).generic(method, f"/api{path}")
     assert answer.status_code == 404
     assert answer.json()["detail"].startswith(f"There is nothing at /api{unquote(path)};")
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("path", ["/api/approvals", "/resume", "/accounts/login/", "/nothing/"])
+def test_no_server_takes_a_body_over_the_limit_whether_or_not_it_states_its_length(
+    committed_people: People, web_server: WebServer, path: str, stated: bool
+) -> None:
+    chunks = [b"x" * 64 * 1024] * 96
+    logged = len(web_server.log.read_text())
+    # Without a length, it comes in chunks.
+    answer = web_server.client.post(path, content=b"".join(chunks) if stated else iter(chunks))
+    assert answer.status_code == 413, answer.text
+    assert answer.json()["detail"] == "The body is larger than 5 MB."
+    assert "ERROR" not in web_server.log.read_text()[logged:]
+    assert web_server.answers()

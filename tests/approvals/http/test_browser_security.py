@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.cookies import Morsel, SimpleCookie
+from pathlib import Path
 
 import httpx
 import pytest
+from django.conf import settings as configured
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
@@ -62,6 +64,11 @@ def cookies(answer: httpx.Response) -> dict[str, "Morsel[str]"]:
     }
 
 
+def flags(cookie: "Morsel[str]") -> tuple[bool, bool, str]:
+    """Whether a cookie is for https alone, whether hidden from scripts, and its SameSite."""
+    return bool(cookie["secure"]), bool(cookie["httponly"]), cookie["samesite"]
+
+
 def test_every_kind_of_answer_says_what_browsers_must_not_do(served: httpx.Client) -> None:
     page = served.get("/accounts/login/")
     answers = {
@@ -92,6 +99,27 @@ def test_every_kind_of_answer_says_what_browsers_must_not_do(served: httpx.Clien
         assert "Server" not in answer.headers, kind
 
 
+def test_who_asks_for_a_websocket_is_answered_as_without_and_nothing_fails(
+    transactional_db: None, launch_web_server: Callable[..., WebServer]
+) -> None:
+    server = launch_web_server()
+    asked = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    for path, status in (("/healthz", 200), ("/events", 401), ("/nothing/", 404)):
+        answer = server.client.get(path, headers=asked)
+        assert (path, answer.status_code) == (path, status)
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    server.stop()
+    log = server.log.read_text()
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+
+
 def test_plain_http_is_sent_to_https_and_cookies_are_for_it_alone(
     served: httpx.Client, maria: User
 ) -> None:
@@ -102,17 +130,28 @@ def test_plain_http_is_sent_to_https_and_cookies_are_for_it_alone(
     assert plain.status_code == 301
     assert plain.headers["Location"] == "https://approvals.example.com/accounts/login/"
     token = cookies(served.get("/accounts/login/"))["csrftoken"]
-    assert (bool(token["secure"]), token["samesite"]) == (True, "Lax")
+    assert flags(token) == (True, True, "Lax")
     # The client keeps cookies that are for https to itself, as it speaks http to the server.
     headers = {"Cookie": f"csrftoken={token.value}", "Origin": "https://approvals.example.com"}
     data = {**FORM, "csrfmiddlewaretoken": token.value}
     answer = served.post("/accounts/login/", data=data, headers=headers)
     assert answer.status_code == 302
     session = cookies(answer)["sessionid"]
-    flags = (bool(session["secure"]), bool(session["httponly"]), session["samesite"])
-    assert flags == (True, True, "Lax")
+    assert flags(session) == (True, True, "Lax")
     assert session["max-age"] in {"43200", "43199"}
     assert (session["path"], session["domain"]) == ("/", "")
+
+
+def test_no_script_reads_a_cookie_but_the_one_it_wrote_itself() -> None:
+    client = log_in()
+    client.get("/preferences/")
+    assert client.post("/preferences/", {"theme": "dark", "zone": ""}).status_code == 302
+    known = {"csrftoken", "sessionid", "messages", "hitl_preferences"}
+    assert client.cookies.keys() == known
+    assert {flags(cookie)[1:] for cookie in client.cookies.values()} == {(True, "Lax")}
+    static = Path(configured.BASE_DIR, "static")
+    named = [file.name for file in static.glob("*.js") if "cookie" in file.read_text()]
+    assert named == ["zone.js"]
 
 
 def log_in() -> Client:

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.django_db
 
 RIGHT, WRONG = "correct horse battery", "wrong horse battery"
 DOORS = ["/accounts/login/", "/admin/login/"]
+CHANGES = ["/accounts/password_change/", "/admin/password_change/"]
+NEW = "another horse battery"
 HERE, THERE = "203.0.113.9", "198.51.100.4"
 
 
@@ -48,6 +50,21 @@ def try_login(
 def fail(times: int, name: str = "maria", **where: str) -> list[int]:
     """The statuses of so many failed logins."""
     return [try_login(name, **where).status_code for _ in range(times)]
+
+
+def session_of(name: str = "maria", address: str = HERE) -> Client:
+    """A browser in which somebody is logged in."""
+    browser = Client(REMOTE_ADDR=address)
+    browser.force_login(
+        User.objects.get(username=name), "django.contrib.auth.backends.ModelBackend"
+    )
+    return browser
+
+
+def try_change(browser: Client, at: str, old: str = WRONG) -> int:
+    """What a new password is answered, with this as the old one."""
+    words = {"old_password": old, "new_password1": NEW, "new_password2": NEW}
+    return browser.post(at, words).status_code
 
 
 def let_in(**where: str) -> bool:
@@ -72,6 +89,47 @@ def test_five_failures_close_both_doors_to_the_right_password_until_the_wait_is_
     assert not let_in()
     wait(0.6)
     assert [let_in(at=at) for at in DOORS] == [True, True]
+
+
+@pytest.mark.parametrize("door", CHANGES)
+def test_who_holds_a_session_has_no_more_guesses_at_its_password_than_anybody(
+    door: str, maria: User
+) -> None:
+    thief, owner = session_of(), session_of(address=THERE)
+    assert [try_change(thief, door) for _ in range(5)] == [200, 200, 200, 200, 429]
+    assert [try_change(thief, at, RIGHT) for at in CHANGES] == [429, 429]
+    assert [let_in(at=at) for at in DOORS] == [False, False]
+    maria.refresh_from_db()
+    assert maria.check_password(RIGHT)
+    # The session goes on, and so does whoever is elsewhere.
+    assert thief.get("/").status_code == 200
+    assert try_change(owner, door, RIGHT) == 302
+    maria.refresh_from_db()
+    assert maria.check_password(NEW)
+
+
+@pytest.mark.parametrize("door", CHANGES)
+def test_guesses_at_the_old_password_and_at_a_login_count_together(door: str) -> None:
+    browser = session_of()
+    fail(2)
+    assert [try_change(browser, door) for _ in range(2)] == [200, 200]
+    assert fail(1) == [429]
+    assert try_change(browser, door, RIGHT) == 429
+    page = read(browser.post(door, {"old_password": RIGHT}))
+    assert "Try again in 5 minutes" in page.text
+    assert page.find("a", href=door)
+    wait(5.1)
+    assert try_change(browser, door, RIGHT) == 302
+
+
+@pytest.mark.parametrize("door", CHANGES)
+def test_who_remembers_the_old_password_starts_anew(door: str) -> None:
+    browser = session_of()
+    fail(2)
+    assert [try_change(browser, door) for _ in range(2)] == [200, 200]
+    assert try_change(browser, door, RIGHT) == 302
+    assert not AccessAttempt.objects.exists()
+    assert fail(1) == [200]
 
 
 def test_what_is_tried_while_waiting_does_not_make_the_wait_longer() -> None:
@@ -194,6 +252,33 @@ def test_guesses_that_are_made_at_the_same_time_count_like_any_other(
     Not even where a door is closed to the account: no answer tells the right guess from others.
     """
     User.objects.update(is_staff=may_enter, is_superuser=may_enter)
+
+    def guess(password: str) -> int:
+        return int(try_login(password=password, at=door).status_code)
+
+    assert right_among_many(monkeypatch, guess) == 429
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", CHANGES)
+def test_guesses_at_the_old_password_at_the_same_time_count_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, door: str, maria: User
+) -> None:
+    keys = session_of().cookies
+
+    def guess(password: str) -> int:
+        browser = Client(REMOTE_ADDR=HERE)
+        browser.cookies = keys
+        return try_change(browser, door, password)
+
+    assert right_among_many(monkeypatch, guess) == 429
+    monkeypatch.undo()
+    maria.refresh_from_db()
+    assert maria.check_password(RIGHT)
+
+
+def right_among_many(monkeypatch: pytest.MonkeyPatch, guess: Callable[[str], int]) -> int:
+    """What the right guess is answered, made together with wrong ones and looked at after them."""
     begun, failed = Barrier(9), Event()
     check = User.check_password
 
@@ -205,17 +290,17 @@ def test_guesses_that_are_made_at_the_same_time_count_like_any_other(
 
     monkeypatch.setattr(User, "check_password", slowly)
 
-    def guess(password: str) -> int:
+    def begin(password: str) -> int:
         try:
-            return int(try_login(password=password, at=door).status_code)
+            return guess(password)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(9) as pool:
-        right = pool.submit(guess, RIGHT)
-        list(pool.map(guess, [WRONG] * 8))
+        right = pool.submit(begin, RIGHT)
+        list(pool.map(begin, [WRONG] * 8))
         failed.set()
-        assert right.result() == 429
+        return right.result()
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -287,6 +372,12 @@ def test_nothing_is_kept_of_what_was_typed_but_the_name_nor_of_who_logged_in() -
     row = AccessAttempt.objects.get()
     assert "secret" not in row.get_data + row.post_data
     assert WRONG not in row.post_data
+    browser = session_of()
+    for door in CHANGES:
+        try_change(browser, door)
+    for row in AccessAttempt.objects.all():
+        for typed in (WRONG, NEW):
+            assert typed not in row.get_data + row.post_data
     let_in(address=THERE)
     assert not AccessLog.objects.exists()
     wait(6)

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Barrier, Event, Semaphore
@@ -24,6 +25,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
+from requests import JSONDecodeError, TooManyRedirects
 
 from approvals.core.lifecycle import Actor, Via
 from approvals.errors import NotAllowed
@@ -32,9 +34,11 @@ from approvals.services import Person, admit_person
 from hitl_project.embedded import Postgres
 from hitl_project.logs import JsonLines
 from hitl_project.provider import Provider
-from hitl_project.single_sign_on import BACKEND, _client
+from hitl_project.single_sign_on import BACKEND, PROVIDER_SECONDS, _client
+from integrations.addresses import RefusedAddress
 from tests.application_role import as_application
 from tests.approvals.pages import read
+from tests.integrations.test_addresses import allow, listening, url
 from tests.openid_provider import CLIENT_SECRET
 from tests.openid_provider.process import OpenIdProvider
 from tests.sandbox_process import PLAIN_HTTP
@@ -519,6 +523,74 @@ def test_a_provider_that_is_reached_by_https_may_name_nothing_that_is_not(name: 
     assert client.load_server_metadata()["token_endpoint"] == f"{issuer}/token_endpoint"
 
 
+CALLS: dict[str, Callable[[Any], object]] = {
+    "metadata": lambda client: client.load_server_metadata(),
+    "token_endpoint": lambda client: client.fetch_access_token(code="x"),
+    "jwks_uri": lambda client: client.fetch_jwk_set(),
+    "userinfo_endpoint": lambda client: client.userinfo(
+        token={"access_token": "x", "token_type": "Bearer"}
+    ),
+}
+
+
+def naming(call: str, address: str, **more: object) -> Any:
+    """The gateway's client of a provider that names this address for a call."""
+    issuer = address.rstrip("/")
+    client = _client(replace(PROVIDER, issuer=issuer))
+    client.server_metadata = {}
+    if call != "metadata":
+        client.server_metadata = {"issuer": issuer, call: address, "_loaded_at": 1, **more}
+    return client
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_call_to_the_provider_is_led_elsewhere(call: str) -> None:
+    with (
+        listening() as (there, never),
+        listening(leads_to=url("127.0.0.1", there)) as (here, asked),
+        pytest.raises(TooManyRedirects),
+    ):
+        CALLS[call](naming(call, url("127.0.0.1", here)))
+    assert (len(asked), never) == (1, [])
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_provider_is_called_at_no_address_that_is_neither_public_nor_allowed(
+    settings: Settings, call: str
+) -> None:
+    allow(settings, "127.0.0.1/32")
+    refused = pytest.raises(RefusedAddress, match=r"^127\.0\.0\.2 is no public address")
+    with listening("127.0.0.2") as (port, never), refused:
+        CALLS[call](naming(call, url("127.0.0.2", port)))
+    assert never == []
+
+
+def test_what_the_provider_says_of_itself_changes_nothing_else_of_the_calls() -> None:
+    """Authlib hands a session whatever it finds there, such as that certificates do not count."""
+    said = {"verify": False, "proxies": {"http": "http://127.0.0.1:9"}, "default_timeout": 3600}
+    with listening() as (port, asked):
+        client = naming("userinfo_endpoint", url("127.0.0.1", port), **said)
+        with pytest.raises(JSONDecodeError):
+            CALLS["userinfo_endpoint"](client)
+    assert len(asked) == 1
+    session = client._get_oauth_client(**said)  # noqa: SLF001 - what a call is made by
+    assert (session.verify, session.default_timeout) == (True, PROVIDER_SECONDS)
+
+
+def test_a_provider_at_a_refused_address_is_a_page_and_a_line_that_names_the_setting(
+    provider: OpenIdProvider, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    allow(settings)
+    # What it said of itself before.
+    _client.cache_clear()
+    refused = Client().get(BEGIN)
+    assert refused.status_code == 502
+    assert "127.0.0.1" not in said(refused)
+    (facts,) = [vars(line)["facts"] for line in caplog.records if "facts" in vars(line)]
+    assert facts["fault"] == "RefusedAddress"
+    assert "127.0.0.1 is no public address, and HITL_PRIVATE_NETWORKS" in facts["reason"]
+
+
 def test_passwords_can_be_switched_off_at_every_door(
     provider: OpenIdProvider, settings: Settings
 ) -> None:
@@ -534,12 +606,17 @@ def test_passwords_can_be_switched_off_at_every_door(
     browser = Client()
     assert browser.post(PASSWORDS, given)["Location"] == PASSWORDS
     assert browser.post("/admin/login/", given).status_code == 302
-    for name in ("password_reset", "password_change"):
-        assert browser.get(f"/accounts/{name}/").status_code == 404
+    for path in ("accounts/password_reset", "accounts/password_change", "admin/password_change"):
+        assert browser.get(f"/{path}/").status_code == 404
     assert not logged_in(browser)
     assert not logged_in(before)
     sign_on(provider, browser)
     assert logged_in(browser)
+    staff = Client()
+    staff.force_login(User.objects.get(username="root"), BACKEND)
+    assert "/admin/password_change/" not in read(staff.get("/admin/")).links()
+    trust(settings, provider.settings())
+    assert "/admin/password_change/" in read(staff.get("/admin/")).links()
 
 
 def test_a_locked_password_keeps_nobody_from_signing_on(provider: OpenIdProvider) -> None:

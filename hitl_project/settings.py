@@ -312,6 +312,10 @@ DATABASE_POOL: bool | dict[str, int] = (
 DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", "").strip()
 _application = credentials.read_postgresql("DATABASE_URL", DATABASE_URL)
 _owner = credentials.read_postgresql("DATABASE_OWNER_URL", DATABASE_OWNER_URL)
+# What serves never does, though its environment, which may be everybody's, names the owner too: it
+# could take the guards away.
+if sys.argv[1:2] not in (["migrate"], ["create_dashboard_role"]):
+    DATABASE_OWNER_URL, _owner = "", {}
 DATABASES = {"default": _database(_owner or _application)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -1,6 +1,6 @@
 """Whether Linear is set up as the configuration says: what `check_integrations` shows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,9 +9,10 @@ from django.conf import settings
 from approvals import actors
 from approvals.core.events import ChannelError
 from approvals.core.lifecycle import Via
-from integrations.linear.client import linear
+from integrations.linear.client import LinearRefused, linear
 from integrations.linear.config import linear_config
 from integrations.linear.directory import directory
+from integrations.linear.issue import Webhook
 
 WEBHOOK_PATH = "/resume"
 WEBHOOK_EVENTS = {"Issue", "Comment", "Reaction"}
@@ -44,7 +45,7 @@ def examine_linear() -> Iterator[Finding]:
             " Give the gateway a Linear user of its own.",
         )
     yield from _names()
-    yield _webhook()
+    yield from _webhook()
 
 
 def _names() -> Iterator[Finding]:
@@ -70,12 +71,34 @@ def _names() -> Iterator[Finding]:
             yield Finding(ok=True, sentence=f"Linear knows the {what}.")
 
 
-def _webhook() -> Finding:
+def _webhook() -> Iterator[Finding]:
+    """Look at the webhook, if Linear shows it to this key; it is better not to."""
     address = f"{settings.PUBLIC_URL}{WEBHOOK_PATH}"
+    kinds = ", ".join(sorted(WEBHOOK_EVENTS))
     try:
         hooks = linear().webhooks()
     except ChannelError as error:
-        return Finding(ok=False, sentence=f"The webhooks could not be listed. {error}")
+        if isinstance(error, LinearRefused) and error.for_administrators:
+            yield Finding(
+                ok=True,
+                sentence="The webhook was not looked at: Linear shows it to administrators alone,"
+                " and this key is not one's, as it should be. So an administrator has to see in"
+                f" Linear that it is on, leads to {address} and sends: {kinds}.",
+            )
+        else:
+            yield Finding(ok=False, sentence=f"The webhooks could not be listed. {error}")
+        return
+    yield _judged(hooks, address)
+    yield Finding(
+        ok=True,
+        sentence="This key also reads the webhook's secret, and whoever has that votes in"
+        " the name of every linked approver: give the gateway a key of a user who is no"
+        " administrator, although this command cannot look at the webhook with it.",
+    )
+
+
+def _judged(hooks: Sequence[Webhook], address: str) -> Finding:
+    """Whether one of the webhooks tells the gateway all that it listens to."""
     ours = [
         hook for hook in hooks if hook.url in {address, f"{settings.PUBLIC_URL}/webhooks/linear"}
     ]

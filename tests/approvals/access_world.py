@@ -55,8 +55,11 @@ TOKENS: Mapping[str, tuple[str, str]] = {
     "asker:request": ("asker", "request"),
     "account:request": ("account", "request"),
     "operator:request": ("operator", "request"),
+    "superuser:request": ("superuser", "request"),
     "asker:decide": ("asker", "decide"),
     "developer:decide": ("developer", "decide"),
+    "operator:decide": ("operator", "decide"),
+    "superuser:decide": ("superuser", "decide"),
     "approver:decide": ("approver", "decide"),
 }
 METRICS_TOKEN = "scrape-me"

@@ -240,18 +240,36 @@ def test_what_replaced_a_request_is_final_with_it() -> None:
     assert "is already cancelled" in told
 
 
+LATE = (
+    "INSERT INTO approvals_vote (request_id, user_id, choice, comment, via)"
+    " VALUES (%s, %s, 'approve', '', 'web')"
+)
+
+
 def test_votes_stand_as_they_were_when_the_request_ended() -> None:
     request_id = decided()
     other = manager("late").user_id
-    late = (
-        "INSERT INTO approvals_vote (request_id, user_id, choice, comment, via)"
-        " VALUES (%s, %s, 'approve', '', 'web')"
-    )
-    assert "is already approved" in refused(late, [request_id, other])
+    assert "is already approved" in refused(LATE, [request_id, other])
     for change in ("choice = 'reject'", "comment = 'other'"):
         told = refused(f"UPDATE approvals_vote SET {change}")  # noqa: S608 - the test's own
         assert "is already approved" in told
     assert "never deleted" in refused("DELETE FROM approvals_vote")
+
+
+def test_a_temporary_table_of_the_same_name_lets_no_vote_through() -> None:
+    request_id, other = decided(), manager("late").user_id
+    run("CREATE TEMPORARY TABLE approval_requests (id uuid, status text)")
+    assert "is already approved" in refused(LATE, [request_id, other])
+
+
+def test_every_function_that_reads_a_table_says_where_it_is() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT proname, array_to_string(proconfig, ' ') FROM pg_proc"
+            " WHERE pronamespace = 'public'::regnamespace AND proname ~ '^hitl_'"
+            r" AND prosrc ~* '\y(SELECT|PERFORM|EXECUTE|INSERT INTO|DELETE FROM|UPDATE \S+ SET)\y'"
+        )
+        assert cursor.fetchall() == [("hitl_guard_vote", "search_path=pg_catalog, public, pg_temp")]
 
 
 def test_a_vote_stays_with_the_person_who_cast_it() -> None:

@@ -74,6 +74,7 @@ def switch(stack: Stack, database: str, *parts: str) -> None:
         process.wait(30)
     stack.database = database
     stack.environment["DATABASE_URL"] = stack.postgres.url(APP, database)
+    stack.environment["DATABASE_OWNER_URL"] = owner(stack)
     for name in parts:
         stack.start_part(name)
 
@@ -84,8 +85,8 @@ def restore(stack: Stack, dump: str) -> None:
     switch(stack, RESTORED)
     options = ("--exit-on-error", "--no-owner", "--no-acl")
     pg(stack, "pg_restore", *options, f"--dbname={owner(stack)}", dump)
-    commands = [["migrate", "--no-input"], ["verify_audit"]]
-    stack.manage_each(commands, DATABASE_OWNER_URL=owner(stack))
+    stack.manage("migrate", "--no-input")
+    stack.manage("verify_audit")
 
 
 class Beatless(Stack):

@@ -114,8 +114,7 @@ class Stack:
         )
         everything = self._environment()
         self.environment = {k: v for k, v in everything.items() if k not in without}
-        owner_url = self.postgres.url(OWNER, self.database)
-        self.manage("migrate", "--no-input", DATABASE_OWNER_URL=owner_url)
+        self.manage("migrate", "--no-input")
         for name in self.parts:
             self.start_part(name)
 
@@ -125,6 +124,8 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": "tests.e2e.settings",
             "SECRET_KEY": secrets.token_urlsafe(48),
             "DATABASE_URL": self.postgres.url(APP, self.database),
+            # In the same file as the rest, as many keep it; only `migrate` takes it.
+            "DATABASE_OWNER_URL": self.postgres.url(OWNER, self.database),
             "REDIS_URL": self.redis.url,
             "PORT": str(self.port),
             "HITL_DATA_DIR": str(self.data_dir),

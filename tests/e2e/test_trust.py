@@ -11,7 +11,11 @@ import httpx
 import psycopg
 import pytest
 
+from hitl_project.embedded import APP, OWNER
 from tests.e2e.gateway import Gateway
+from tests.waiting import eventually
+
+OWNER_URL = "DATABASE_OWNER_URL"
 
 
 def send(gateway: Gateway, body: bytes, secret: str) -> httpx.Response:
@@ -122,3 +126,29 @@ def test_the_applications_role_cannot_change_the_log(gateway: Gateway, statement
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(statement)
+
+
+def test_every_process_that_serves_connects_as_the_application(gateway: Gateway) -> None:
+    gateway.ask("deploy").request()
+    assert f"//{OWNER}:" in gateway.stack.environment[OWNER_URL]
+    connected = gateway.stack.rows(
+        "SELECT usename, count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() GROUP BY usename"
+    )
+    assert [row["usename"] for row in connected] == [APP]
+    assert connected[0]["count"] >= len(gateway.stack.parts) - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("web", "--port 0"), ("worker", "--queues nobodys --concurrency 1")],
+)
+def test_a_process_that_serves_as_the_owner_says_so(
+    gateway: Gateway, name: str, options: str
+) -> None:
+    stack, told = gateway.stack, "may change or delete audit entries"
+    owners, address = f"{name}-as-owner", stack.environment[OWNER_URL]
+    stack.run(owners, name, *options.split(), more={"DATABASE_URL": address})
+    eventually(lambda: told in stack.log(owners).read_text(), "it says what is out of place")
+    stack.kill(owners)
+    assert [part for part in stack.parts if told in stack.log(part).read_text()] == []

@@ -5,8 +5,9 @@
 PostgreSQL, Redis and a web server are started for this run. A third of the inputs are calls of the
 API, made from its OpenAPI document and against it; a third are webhooks, the rest are YAML files.
 Nothing may answer with 5xx or end but by a sentence, and at the end the database may hold no vote
-that nobody had a right to. The exit status is 1 where something failed. The same seed gives the
-same inputs, as far as these do not depend on what was answered before.
+that nobody had a right to. The exit status is 1 where something failed, or where fewer inputs were
+made than were asked for. The same seed gives the same inputs, as far as these do not depend on what
+was answered before.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from tests.fuzz.files import KINDS, contents  # noqa: E402
 from tests.fuzz.findings import Findings, new_seed  # noqa: E402
 from tests.fuzz.hooks import SECRET, Hooks, hooks, samples  # noqa: E402
 from tests.fuzz.rights import Rights  # noqa: E402
+from tests.sandbox_process import LINEAR_API_KEY, Sandbox  # noqa: E402
 from tests.web_server import WebServer  # noqa: E402
 
 
@@ -40,15 +43,14 @@ def fuzz(findings: Findings, folder: Path, inputs: int) -> None:
     """Send that many inputs, and check what stands in the database."""
     call_command("migrate", verbosity=0)
     rights = Rights.made()
-    environment = {"LINEAR_WEBHOOK_SECRET": SECRET}
-    server = WebServer.start(servers.postgres.owner_url, folder / "web.log", 2, **environment)
-    try:
-        third = inputs // 3
-        _calls(findings, server, rights, third)
-        _hooks(findings, server, rights, third)
-        _files(findings, folder, inputs - findings.total)
-    finally:
-        server.stop()
+    third = inputs // 3
+    with _gateway(folder) as server:
+        with findings.at_least("calls", third):
+            _calls(findings, server, rights, third)
+        with findings.at_least("webhooks", third):
+            _hooks(findings, server, rights, third)
+        with findings.at_least("files", inputs - 2 * third):
+            _files(findings, folder, inputs - 2 * third)
     for breach in rights.breaches():
         findings.failures[breach] = "found in the database afterwards"
         findings.repeats[breach] += 1
@@ -57,11 +59,30 @@ def fuzz(findings: Findings, folder: Path, inputs: int) -> None:
         findings.repeats["the log of the web server has a traceback"] += log.count("Traceback")
 
 
+@contextmanager
+def _gateway(folder: Path) -> Iterator[WebServer]:
+    """A web server that hears Linear, and knows from the stand-in which user it is there itself."""
+    sandbox = Sandbox.start(folder / "sandbox", empty=True)
+    environment = {
+        "LINEAR_WEBHOOK_SECRET": SECRET,
+        "LINEAR_API_KEY": LINEAR_API_KEY,
+        "LINEAR_API_URL": sandbox.linear_url,
+    }
+    try:
+        server = WebServer.start(servers.postgres.owner_url, folder / "web.log", 2, **environment)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        sandbox.stop()
+
+
 def _calls(findings: Findings, server: WebServer, rights: Rights, inputs: int) -> None:
     schema = schemathesis.openapi.from_url(f"{server.url}/api/openapi.json")
     calls = Calls(schema, rights, findings.seed, waits=True)
     each = list(calls.each())
-    share = inputs * 3 // 4 // len(each)
+    share = max(1, inputs * 3 // 4 // len(each))
     for label, cases in each:
         findings.run(label, cases, calls.judge, share)
     calls.in_a_row(findings, inputs - findings.total)
@@ -91,6 +112,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--inputs", type=int, default=20_000, metavar="N", help="how many")
     parser.add_argument("--seed", type=int, default=None, metavar="S", help="by default, a new one")
     chosen = parser.parse_args(arguments)
+    if chosen.inputs < 3:
+        parser.error("--inputs must be 3 at least: calls, webhooks and files get a third each")
     findings = Findings(new_seed() if chosen.seed is None else chosen.seed)
     folder = Path(tempfile.mkdtemp(prefix="hitl-fuzz-"))
     try:

@@ -3,7 +3,8 @@
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,19 @@ class Findings:
         test = hypothesis.given(inputs)(one)
         test = hypothesis.settings(quiet(count))(test)
         hypothesis.seed(self.seed)(test)()
+
+    @contextmanager
+    def at_least(self, part: str, count: int) -> Iterator[None]:
+        """Take fewer inputs than these meanwhile for a failure: what was not tried is not proven.
+
+        A generator that has no more to give, or whose draws are all thrown away, ends in silence.
+        """
+        before = self.total
+        yield
+        if (made := self.total - before) < count:
+            kind = f"{part}: only {made} of {count} inputs were made"
+            self.repeats[kind] += 1
+            self.failures[kind] = "The generators gave no more; so much less is proven."
 
     def note(self, target: str, error: Exception, given: object) -> None:
         """Keep a failure, if it is the first of its kind."""

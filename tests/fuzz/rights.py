@@ -8,10 +8,13 @@ from approvals import services
 from approvals.audit import broken_links
 from approvals.models import ApprovalRequest, Vote
 from approvals.selectors.consistency import disagreements
+from tests.integrations import linear_world
 
 GROUPS = ("developers", "platform", "release-managers")
 # In the groups that decide, linked to Linear; linked, but in no group; and not known here.
 APPROVER, STAFFER, STRANGER = "linear-approver", "linear-staffer", "linear-stranger"
+# Whose key the gateway holds. It is linked to somebody in those groups, which gives no vote either.
+OWN = linear_world.GATEWAY
 
 
 @dataclass
@@ -27,6 +30,7 @@ class Rights:
         for name, groups, linear in (
             ("approver", GROUPS, APPROVER),
             ("staffer", (), STAFFER),
+            ("owner", GROUPS, OWN),
             ("asker", GROUPS, ""),
         ):
             services.create_approver(

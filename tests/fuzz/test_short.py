@@ -9,24 +9,35 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.test import Client
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from approvals import outbox
 from tests.fuzz.calls import STATEFUL, Calls
 from tests.fuzz.files import KINDS, Kind, contents
 from tests.fuzz.findings import Findings
-from tests.fuzz.hooks import SECRET, Hooks, hooks, samples
+from tests.fuzz.hooks import OWN_DOING, SECRET, Hooks, hooks, samples
 from tests.fuzz.rights import Rights
+from tests.sandbox_process import LINEAR_API_KEY, Sandbox
 
 # The same inputs each time: what is red stays red until it is mended.
 SEED = 5
 
 
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The stand-in Linear, which says whose key the gateway holds."""
+    sandbox = Sandbox.start(tmp_path_factory.mktemp("sandbox"), empty=True)
+    yield sandbox
+    sandbox.stop()
+
+
 @pytest.fixture
-def rights(db: None, settings: Settings) -> Iterator[Rights]:
+def rights(db: None, settings: Settings, sandbox: Sandbox) -> Iterator[Rights]:
     """The people, at a gateway that tells nobody and hears Linear."""
     settings.HITL_CHANNELS = []
     settings.LINEAR_WEBHOOK_SECRETS = [SECRET]
+    settings.LINEAR_API_KEY, settings.LINEAR_API_URL = LINEAR_API_KEY, sandbox.linear_url
     outbox.channels.cache_clear()
     yield Rights.made()
     outbox.channels.cache_clear()
@@ -74,6 +85,18 @@ def test_no_webhook_fails_and_none_decides_but_as_linear_says(
     assert list(rights.breaches()) == []
     # Some of them did say something, or nothing would be proven.
     assert findings.inputs["webhooks: resumed"] + findings.inputs["webhooks: recorded"] > 3
+    assert findings.inputs[f"webhooks: {OWN_DOING}"] > 0
+
+
+def test_fewer_inputs_than_were_asked_for_are_a_failure() -> None:
+    findings = Findings(SEED)
+    with findings.at_least("answers", 3):
+        findings.run("yes or no", st.booleans(), str, 3)
+    assert "answers: only 2 of 3 inputs were made" in findings.report()
+    enough = Findings(SEED)
+    with enough.at_least("answers", 2):
+        enough.run("yes or no", st.booleans(), str, 3)
+    assert enough.failures == {}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

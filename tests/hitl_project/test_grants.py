@@ -8,13 +8,15 @@ import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
+from django.core import checks
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from pytest_django import Settings
 
 from approvals import services
 from approvals.models import AuditEntry
-from hitl_project.embedded import APP, OWNER, Postgres
+from hitl_project.embedded import APP, OWNER, SUPERUSER, Postgres
 from tests.application_role import as_application
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -127,6 +129,8 @@ def test_a_right_of_an_earlier_release_goes(postgres_server: Postgres) -> None:
             LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'""",
         "DROP FUNCTION hitl_refuse_audit_change CASCADE",
         "CREATE TABLE more (id int)",
+        # It would stand before the gateway's own of that name.
+        "CREATE TEMP TABLE approval_requests (id uuid)",
         "CREATE VIEW more AS SELECT 1",
         "CREATE FUNCTION more() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "CREATE SCHEMA more",
@@ -149,6 +153,49 @@ def test_the_past_the_guards_and_the_schema_are_out_of_reach(
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         application.execute(statement.encode())
     assert list(AuditEntry.objects.order_by("pk").values()) == before
+
+
+def test_a_role_that_may_change_the_log_is_told_of(
+    postgres_server: Postgres, settings: Settings
+) -> None:
+    name = str(connection.settings_dict["NAME"])
+    with as_application(postgres_server):
+        pass
+    settings.DATABASE_URL = postgres_server.url(APP, name)
+    call_command("check", deploy=True, databases=["default"], tags=["database"], fail_level="INFO")
+    for right in ("UPDATE", "UPDATE (actor)", "DELETE", "TRUNCATE"):
+        with connection.cursor() as cursor:
+            cursor.execute(f"GRANT {right} ON approvals_auditentry TO {APP}")
+        (told,) = checks.run_checks(databases=["default"])
+        assert f"The database role {APP} may change or delete audit entries" in told.msg, right
+        with connection.cursor() as cursor:
+            cursor.execute(f"REVOKE {right} ON approvals_auditentry FROM {APP}")
+    for role in (OWNER, SUPERUSER):
+        settings.DATABASE_URL = postgres_server.url(role, name)
+        (told,) = checks.run_checks(databases=["default"])
+        assert f"The database role {role} may change or delete audit entries" in told.msg
+        assert "DATABASE_OWNER_URL" in (told.hint or "")
+
+
+def test_a_member_of_the_owner_is_no_other_role(
+    postgres_server: Postgres, settings: Settings
+) -> None:
+    name = str(connection.settings_dict["NAME"])
+    settings.DATABASE_URL = postgres_server.url(APP, name)
+    with psycopg.connect(postgres_server.url(SUPERUSER, name), autocommit=True) as administration:
+        # It inherits nothing, and may still become the owner.
+        administration.execute(f"GRANT {OWNER} TO {APP} WITH INHERIT FALSE")
+        try:
+            assert len(checks.run_checks(databases=["default"])) == 1
+        finally:
+            administration.execute(f"REVOKE {OWNER} FROM {APP}")
+
+
+def test_rights_that_could_not_be_looked_at_are_told_of(settings: Settings) -> None:
+    settings.DATABASE_URL = "postgresql://nobody@127.0.0.1:1/nothing"
+    (told,) = checks.run_checks(databases=["default"])
+    assert "PostgreSQL could not be asked what the role of DATABASE_URL may do" in told.msg
+    assert checks.run_checks() == []
 
 
 def test_what_the_gateway_deletes_it_can(postgres_server: Postgres) -> None:

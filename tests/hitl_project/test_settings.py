@@ -1,8 +1,10 @@
 """What the environment must say, told by starting a process with it."""
 
 import os
+import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,33 @@ def test_a_file_that_does_not_fit_stops_the_boot_with_a_sentence(name: str, tmp_
     file.write_text(f"unheard_of: 1\n{file.read_text()}")
     said = complaint(HITL_CONFIG_DIR=str(tmp_path / "config"))
     assert said == f"Error: {file}:1: unheard_of: Extra inputs are not permitted\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "role"),
+    [
+        ("manage.py migrate --no-input", "hitl_owner"),
+        ("manage.py create_dashboard_role grafana", "hitl_owner"),
+        ("manage.py web", "hitl_app"),
+        ("manage.py worker --queues runs", "hitl_app"),
+        ("manage.py beat", "hitl_app"),
+        ("manage.py shell", "hitl_app"),
+        ("manage.py", "hitl_app"),
+        ("uvicorn hitl_project.asgi:application", "hitl_app"),
+        ("celery --app hitl_project worker", "hitl_app"),
+    ],
+)
+def test_only_what_changes_the_schema_connects_as_its_owner(
+    monkeypatch: pytest.MonkeyPatch, program: str, role: str
+) -> None:
+    """One file of variables may be everybody's."""
+    owner = "postgresql://hitl_owner:secret@db.example.com/hitl"
+    for name, value in {**COMPLETE, "DATABASE_OWNER_URL": owner}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", program.split())
+    found = runpy.run_path(str(ROOT / "hitl_project" / "settings.py"))
+    assert found["DATABASES"]["default"]["USER"] == role
+    assert bool(found["DATABASE_OWNER_URL"]) == (role == "hitl_owner")
 
 
 def test_help_needs_no_settings() -> None:

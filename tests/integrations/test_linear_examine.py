@@ -25,6 +25,40 @@ def test_a_right_set_up_has_no_fault_and_names_the_identity(
     assert faults() == []
     said = [finding.sentence for finding in examine_linear()]
     assert said[0] == "The gateway acts in Linear as HITL Gateway."
+    # Whoever may list webhooks may read their secrets.
+    assert "Linear sends its webhook to http://127.0.0.1:1/resume." in said
+    assert "give the gateway a key of a user who is no administrator" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("FORBIDDEN", "Invalid role: admin required"),
+        ("FORBIDDEN", "You are not allowed to see this"),
+        ("SOMETHING_ELSE", "Invalid scope: `admin` required"),
+    ],
+)
+def test_a_key_that_may_not_list_webhooks_is_the_right_one(
+    linear: LinearWorld, settings: Settings, code: str, message: str
+) -> None:
+    linear.sandbox.fault("linear", "graphql_error", "webhooks", code=code, message=message)
+    assert faults() == []
+    said = [finding.sentence for finding in examine_linear()]
+    (untold,) = [sentence for sentence in said if "was not looked at" in sentence]
+    assert said[-1] == untold
+    assert "as it should be" in untold
+    assert "an administrator has to" in untold
+    assert f"{settings.PUBLIC_URL}/resume" in untold
+    for kind in ("Comment", "Issue", "Reaction"):
+        assert kind in untold
+
+
+def test_webhooks_that_could_not_be_listed_for_another_reason_are_a_fault(
+    linear: LinearWorld,
+) -> None:
+    linear.sandbox.fault("linear", "graphql_error", "webhooks", code="LOCK_TIMEOUT", message="m")
+    (fault,) = faults()
+    assert "The webhooks could not be listed. Linear failed: m." in fault
 
 
 def test_a_name_that_linear_does_not_know_is_a_fault_and_the_others_are_looked_at(

@@ -10,6 +10,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from hitl_project import grants
+
 
 class Command(BaseCommand):
     """Serves HTTP until SIGTERM, then gives open requests a few seconds to end."""
@@ -25,6 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, workers: int, **_: object) -> None:
         """Run uvicorn in this process, and in others where there are to be several."""
+        grants.warn_of_what_is_out_of_place()
         with _counting_together(workers):
             uvicorn.run(
                 "hitl_project.asgi:application",

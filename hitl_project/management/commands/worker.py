@@ -16,6 +16,7 @@ from django.db import connection
 
 from approvals.core.queues import Queue
 from approvals.services import beat_heart
+from hitl_project import grants
 from hitl_project.celery import app
 from hitl_project.logs import write_line
 
@@ -40,6 +41,7 @@ class Command(BaseCommand):
 
     def handle(self, *, queues: str, concurrency: int, **_: object) -> None:
         """Run Celery in this process."""
+        grants.warn_of_what_is_out_of_place()
         if Queue.RUNS in queues.split(","):
             # Slow to load, so loaded once and shared, before the pool's processes are forked.
             import_module("agents.turns")

@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError as BrokerLost
 from redis.exceptions import ConnectionError as RedisLost
 from redis.exceptions import TimeoutError as RedisSilent
 
+from approvals.core.intake import harmless
 from approvals.masking import Given, quiet
 
 # What PostgreSQL says of itself and of no single statement, by the beginning of its SQLSTATE: lost
@@ -32,9 +33,8 @@ def is_outage(error: Exception) -> bool:
 def sentence(row: Given, error: Exception) -> str:
     """What people are told of it on the row, without the secrets of what was asked."""
     first_line = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(" :")
-    return quiet(
-        row, f"The gateway itself failed, and the worker's log has the traceback: {first_line}"
-    )
+    told = f"The gateway itself failed, and the worker's log has the traceback: {first_line}"
+    return str(harmless(quiet(row, told)))
 
 
 def log_traceback(
@@ -43,5 +43,5 @@ def log_traceback(
     """Log it as an error with its traceback, without the secrets of what was asked."""
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, facts, None)
     # Where whoever formats a line looks for a traceback that is text already.
-    record.exc_text = quiet(row, "".join(format_exception(error)).rstrip())
+    record.exc_text = harmless(quiet(row, "".join(format_exception(error)).rstrip()))
     log.handle(record)

@@ -99,7 +99,7 @@ def test_what_this_release_cannot_read_holds_up_nothing_else(
     ],
 )
 def test_it_backs_off_like_a_failure_wherever_it_happens(
-    channels: Channels, answer: Answer, told: str
+    channels: Channels, answer: Answer, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     request_id = opened()
     channels["linear"].answer = answer
@@ -108,6 +108,7 @@ def test_it_backs_off_like_a_failure_wherever_it_happens(
     assert (found.attempts, found.done, found.lease_token, found.gave_up_at) == (1, 0, None, None)
     assert told in found.last_error
     assert len(found.last_error) <= 2000
+    assert caplog.text.encode(), "a log file can hold it"
     assert 0 < waits(request_id) < 4
     assert not outbox.deliver_next("linear")
     (entry,) = AuditEntry.objects.filter(name="delivery.failed")

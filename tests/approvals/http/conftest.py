@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from approvals import outbox
 from hitl_project.embedded import OWNER, Postgres
 from tests.approvals.http.gateway import Api, People, make_people
+from tests.emptying import empty_tables
 from tests.web_server import WebServer
 
 
@@ -22,15 +23,26 @@ def no_channels(settings: Settings) -> Iterator[None]:
     outbox.channels.cache_clear()
 
 
+@pytest.fixture(scope="module")
+def known_people(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[People]:
+    """The people of a module's tests, which take longer to make than most calls."""
+    with django_db_blocker.unblock():
+        made = make_people()
+    yield made
+    with django_db_blocker.unblock():
+        empty_tables()
+
+
 @pytest.fixture
-def people(db: None, no_channels: None) -> People:
+def people(known_people: People, db: None, no_channels: None) -> People:
     """The people of the tests, with their tokens."""
-    return make_people()
+    return known_people
 
 
 @pytest.fixture
 def committed_people(transactional_db: None, no_channels: None) -> People:
-    """The same people where other processes see them."""
+    """The same people where other processes see them, with nobody beside them."""
+    empty_tables()
     return make_people()
 
 

@@ -34,7 +34,10 @@ def accept_database(*, actor: Actor, reason: str, nothing_lost: bool = False) ->
     held = 0
     if not nothing_lost:
         going = Run.objects.exclude(status__in=ENDED).order_by("created_at")
-        for run_id in list(going.values_list("pk", flat=True)):
+        # What an interrupted command has held already is counted, and left as it is.
+        held = going.filter(attention__startswith=sentence).count()
+        others = going.exclude(attention__startswith=sentence)
+        for run_id in list(others.values_list("pk", flat=True)):
             held += _hold(run_id, sentence)
     # Last: until then nothing is claimed, and an interrupted command has let nothing go on.
     data = {"reason": reason, "held": held, "nothing_lost": nothing_lost}

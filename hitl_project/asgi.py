@@ -2,6 +2,7 @@
 
 import gc
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import django
@@ -55,6 +56,8 @@ class Handler(ASGIHandler):
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_project.settings")
 django.setup(set_prefix=False)
+# Of our own static files, which are small: whitenoise opens them as for WSGI.
+warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
 application = follow_web(limit_bodies(Handler()))
 # Views load with the first address that is looked up: now, so that no one waits for it. And what
 # stays is not looked through again and again for garbage, for 25 ms in the midst of a request.

@@ -99,6 +99,14 @@ def test_every_kind_of_answer_says_what_browsers_must_not_do(served: httpx.Clien
         assert "Server" not in answer.headers, kind
 
 
+def test_what_stands_in_files_is_served_without_a_warning(
+    transactional_db: None, launch_web_server: Callable[..., WebServer]
+) -> None:
+    server = launch_web_server()
+    assert httpx.get(f"{server.url}/static/hitl.css", trust_env=False).status_code == 200
+    assert "py.warnings" not in server.log.read_text()
+
+
 def test_who_asks_for_a_websocket_is_answered_as_without_and_nothing_fails(
     transactional_db: None, launch_web_server: Callable[..., WebServer]
 ) -> None:

@@ -1,5 +1,6 @@
 """Hide the values of secret-looking keys, and what repeats them, wherever it is shown or sent."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import translate
@@ -109,10 +110,15 @@ def _texts(value: Any) -> Iterator[str]:
     elif value is None or isinstance(value, bool):
         # True, False and null keep no secret, and stand everywhere.
         return
-    elif len(text := str(value)) >= _SHORTEST_SECRET:
+    # What reads a secret, or tells of it, may cut off the line break at its end.
+    elif len(text := str(value).strip()) >= _SHORTEST_SECRET:
         yield text
         # As it stands in the path of an action's address.
         yield quote(text, safe="", errors="replace")
+        # As errors and programs quote it, without the line breaks of a key of several lines.
+        yield repr(text)[1:-1]
+        yield json.dumps(text)[1:-1]
+        yield json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _without(value: Any, secrets: list[str]) -> Any:

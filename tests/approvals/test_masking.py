@@ -1,6 +1,9 @@
 """The values of secret-looking keys are shown nowhere."""
 
+import json
 import timeit
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,6 +80,17 @@ def test_a_secret_in_an_address_is_hidden_in_the_form_that_it_has_there() -> Non
     assert masked_text(task, said) == f"No key {MASK}"
     # Half of a character has no such form.
     assert masked({"token": "hunter\ud800"}) == {"token": MASK}
+
+
+def test_a_secret_is_hidden_without_the_white_space_around_it() -> None:
+    assert masked_text({"token": "hunter2\n"}, "bad hunter2: hunter2\n") == f"bad {MASK}: {MASK}\n"
+
+
+@pytest.mark.parametrize("write", [repr, json.dumps, partial(json.dumps, ensure_ascii=False)])
+def test_a_secret_is_hidden_as_python_and_json_write_it(write: Callable[[Any], str]) -> None:
+    key = 'line "one" \N{LATIN SMALL LETTER U WITH DIAERESIS}\nline\\two'
+    said = write({"what": key})
+    assert masked_text({"private_key": key}, said) == write({"what": "-"}).replace("-", MASK)
 
 
 def test_what_stands_deep_in_a_secret_is_hidden_elsewhere_too() -> None:

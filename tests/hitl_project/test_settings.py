@@ -92,6 +92,7 @@ POSTGRES, REDIS = "postgresql://hitl:{}@db.example.com/hitl", "redis://:{}@redis
         ("DATABASE_URL", POSTGRES, "s3cr%et-pass"),
         ("DATABASE_URL", POSTGRES, "s3cr/et-pass"),
         ("DATABASE_URL", POSTGRES, "s3cr@et-pass"),
+        ("DATABASE_URL", POSTGRES, "s3cr%FCet-pass"),
         ("DATABASE_OWNER_URL", POSTGRES, "s3cr%et-pass"),
         ("REDIS_URL", REDIS, "s3cr/et-pass"),
         ("REDIS_URL", REDIS, "1/et-pass"),

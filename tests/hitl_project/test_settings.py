@@ -73,6 +73,8 @@ def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, co
         ({"HITL_CONFIG_DIR": "/nowhere"}, "risk-assessment-rules.yaml: cannot be read"),
         ({"LANGSMITH_TRACING": "true"}, "LANGSMITH_TRACING would send every task"),
         ({"LANGCHAIN_TRACING_V2": "true"}, "LANGCHAIN_TRACING_V2 would send every task"),
+        ({"LANGCHAIN_TRACING": "1"}, "LANGCHAIN_TRACING is of a tracing that LangChain no longer"),
+        ({"LANGCHAIN_HANDLER": "langchain"}, "every run would fail with it: unset it"),
     ],
 )
 def test_a_wrong_setting_stops_the_boot_with_a_sentence(

@@ -14,7 +14,7 @@ from agents.actions import NotBegun, OutcomeUnknown, load_executor, misfit
 from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
-from agents.standing import go_on
+from agents.standing import as_told, go_on
 from approvals import services, tally, trail
 from approvals.clock import clock
 from approvals.core.canonical import digest
@@ -267,7 +267,8 @@ def _record_end(begin: _Begin, row: Execution, status: ExecutionStatus, **facts:
             EventName.EXECUTION_FINISHED,
             {"status": status, "summary": told, "attempt": row.attempts},
         )
-        needs_this = run.status == RunStatus.NEEDS_ATTENTION and run.attention == stood["summary"]
+        asked = run.attention if run.status == RunStatus.NEEDS_ATTENTION else None
+        needs_this = asked == as_told(run, stood["summary"])
         if needs_this and status != ExecutionStatus.UNKNOWN:
             # What a person was asked is answered by the worker that knows. If it was thought dead
             # and the graph was left, somebody must enter it again.

@@ -22,13 +22,12 @@ from agents import checkpoints, executions, fit, payloads
 from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, GraphSpec, graph_spec, kept_spec
-from agents.standing import cancel_pending, need_attention
+from agents.standing import as_told, cancel_pending, need_attention
 from approvals import outbox, services, trail, unexpected
 from approvals.clock import clock
 from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.errors import Refusal
-from approvals.masking import quiet
 from approvals.models import DatabaseIdentity
 from approvals.selectors.request import asked_of_people, timeline
 
@@ -241,7 +240,7 @@ class _Thread:
 
     def _settled_after(self, sentence: str, since: datetime) -> bool:
         """Whether a person who was told this sentence has said since then that it may go on."""
-        told = quiet(self.run, sentence)
+        told = as_told(self.run, sentence)
         return any(
             entry.name == EventName.RUN_SETTLED
             and (entry.data["outcome"], entry.data["attention"]) == ("retry", told)

@@ -14,7 +14,7 @@ from agents.actions import NotBegun, OutcomeUnknown, load_executor, misfit
 from agents.metrics import EXECUTIONS
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
-from agents.standing import go_on
+from agents.standing import as_told, go_on
 from approvals import services, tally, trail
 from approvals.clock import clock
 from approvals.core.canonical import digest
@@ -131,8 +131,8 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
             return Ended("cancelled", f"The run had already ended: {status}.")
         now = clock()
         row = Execution.objects.select_for_update().filter(key=begin.key).first()
-        granted = row is not None and row.retry_granted_at is not None
-        if row is not None and not granted:
+        granted_at = None if row is None else row.retry_granted_at
+        if row is not None and granted_at is None:
             standing = _standing(row, now)
             if standing is not None:
                 return standing
@@ -146,8 +146,9 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
                 digest=digest(begin.action),
                 attempts=0,
             )
-        if not granted and (late := too_late(begin.request, now)):
+        if late := too_late(begin.request, now, granted_at):
             row.status, row.summary, row.lease_until = ExecutionStatus.HELD, late, None
+            row.retry_granted_at = None
             row.save()
             tally.count(EXECUTIONS, row.status)
             return NeedsAttention(late)
@@ -211,17 +212,21 @@ def _standing(row: Execution, now: datetime) -> Ended | NeedsAttention | None:
     return NeedsAttention(row.summary)
 
 
-def too_late(request: Snapshot | None, now: datetime) -> str:
-    """Why an approval no longer holds at this moment, or nothing."""
+def too_late(request: Snapshot | None, now: datetime, granted_at: datetime | None = None) -> str:
+    """Why an approval no longer holds at this moment, or nothing.
+
+    `granted_at` is when a person said that what it is for may be begun once more, which counts as
+    long as an approval does.
+    """
     if request is None or request.decided_at is None:
         return ""
     limit = request.policy.execute_within_seconds
-    if (now - request.decided_at).total_seconds() <= limit:
+    since = granted_at or request.decided_at
+    if (now - since).total_seconds() <= limit:
         return ""
-    return (
-        f"It was approved at {request.decided_at:%Y-%m-%d %H:%M} UTC and should have run within"
-        f" {limit} seconds; it was not begun."
-    )
+    at = f"{since:%Y-%m-%d %H:%M} UTC"
+    what = f"to be tried again from {at} on" if granted_at else f"approved at {at}"
+    return f"It was {what} and should have run within {limit} seconds; it was not begun."
 
 
 def _finish(begin: _Begin, row: Execution, status: ExecutionStatus, **facts: Any) -> None:
@@ -262,7 +267,8 @@ def _record_end(begin: _Begin, row: Execution, status: ExecutionStatus, **facts:
             EventName.EXECUTION_FINISHED,
             {"status": status, "summary": told, "attempt": row.attempts},
         )
-        needs_this = run.status == RunStatus.NEEDS_ATTENTION and run.attention == stood["summary"]
+        asked = run.attention if run.status == RunStatus.NEEDS_ATTENTION else None
+        needs_this = asked == as_told(run, stood["summary"])
         if needs_this and status != ExecutionStatus.UNKNOWN:
             # What a person was asked is answered by the worker that knows. If it was thought dead
             # and the graph was left, somebody must enter it again.

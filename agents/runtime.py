@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
@@ -21,13 +22,12 @@ from agents import checkpoints, executions, fit, payloads
 from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, GraphSpec, graph_spec, kept_spec
-from agents.standing import cancel_pending, need_attention
+from agents.standing import as_told, cancel_pending, need_attention
 from approvals import outbox, services, trail, unexpected
 from approvals.clock import clock
 from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
 from approvals.errors import Refusal
-from approvals.masking import quiet
 from approvals.models import DatabaseIdentity
 from approvals.selectors.request import asked_of_people, timeline
 
@@ -232,16 +232,19 @@ class _Thread:
         """An old approval lets no foreign node act; the built-in one asks before each action."""
         if self.run.graph == BUILT_IN or request.status is not Status.APPROVED:
             return
-        late = executions.too_late(request, clock())
-        if late and not self._settled_after(late):
+        now = clock()
+        late = executions.too_late(request, now)
+        since = now - timedelta(seconds=request.policy.execute_within_seconds)
+        if late and not self._settled_after(late, since):
             raise Stopped(late)
 
-    def _settled_after(self, sentence: str) -> bool:
-        """Whether a person who was told this sentence has said that the run may go on."""
-        told = quiet(self.run, sentence)
+    def _settled_after(self, sentence: str, since: datetime) -> bool:
+        """Whether a person who was told this sentence has said since then that it may go on."""
+        told = as_told(self.run, sentence)
         return any(
             entry.name == EventName.RUN_SETTLED
             and (entry.data["outcome"], entry.data["attention"]) == ("retry", told)
+            and entry.at >= since
             for entry in timeline(self.run.pk)
         )
 

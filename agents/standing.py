@@ -57,15 +57,19 @@ def need_attention(run_id: UUID, sentence: str) -> None:
             # What stopped may have asked people something before it learned of the end.
             cancel_pending(run, services.SYSTEM, f"The run was {run.status}.")
             return
-        run.status, run.attention = (
-            RunStatus.NEEDS_ATTENTION,
-            intake.harmless(sentence)[: intake.MAX_WORDS],
-        )
+        run.status, run.attention = RunStatus.NEEDS_ATTENTION, as_told(run, sentence)
         run.save(update_fields=["status", "attention"])
-        # The log keeps what it is told for ever: no secret of the task is.
-        reason = quiet(run, run.attention)
+        reason = run.attention
         services.record_run_event(run.pk, EventName.RUN_NEEDS_ATTENTION, {"reason": reason})
         trail.tell(log, "Run needs attention", error=reason)
+
+
+def as_told(run: Run, sentence: str) -> str:
+    """What people and the log, which keeps it for ever, are told of what stopped a run.
+
+    Its secrets go before its end does, or the beginning of one could be left there.
+    """
+    return str(intake.harmless(quiet(run, sentence)))[: intake.MAX_WORDS]
 
 
 def go_on(run: Run, *, may_continue: bool) -> None:

@@ -1,7 +1,8 @@
 """Hide the values of secret-looking keys, and what repeats them, wherever it is shown or sent."""
 
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from approvals.policy import masked_keys
 MASK = "••••••"
 # A shorter text is too common a part of others to be hidden wherever it stands.
 _SHORTEST_SECRET = 4
+_APART = "\x00"
 _SEPARATORS = re.compile(r"[-_.\s]")
 # Tasks use the same keys again and again; longer ones than that are seldom, and would fill memory.
 _KEYS_KNOWN, _LONGEST_KNOWN = 4_096, 100
@@ -22,14 +24,15 @@ def masked(value: Mapping[str, Any]) -> dict[str, Any]:
 
     For the other functions, what was asked stands beside what may repeat its secrets.
     """
-    secrets: set[str] = set()
-    shown: dict[str, Any] = _by_key(value, _secrets(masked_keys()), secrets)
-    return _without(shown, sorted(secrets, key=len, reverse=True)) if secrets else shown
+    return dict(masked_beside({}, value))
 
 
 def masked_beside(given: Mapping[str, Any], value: Any) -> Any:
     """JSON or text without what is masked in what was given, wherever something repeats it."""
-    return masked({"given": given, "value": value})["value"] if value else value
+    secret, found = _secrets(masked_keys()), set[str]()
+    _by_key(given, secret, found)
+    shown = _by_key(value, secret, found)
+    return _without(shown, found) if found else shown
 
 
 def masked_action(task: Mapping[str, Any], action: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,20 +112,55 @@ def _texts(value: Any) -> Iterator[str]:
     elif value is None or isinstance(value, bool):
         # True, False and null keep no secret, and stand everywhere.
         return
-    elif len(text := str(value)) >= _SHORTEST_SECRET:
+    # What reads a secret, or tells of it, may cut off the line break at its end.
+    elif len(text := str(value).strip()) >= _SHORTEST_SECRET:
         yield text
         # As it stands in the path of an action's address.
         yield quote(text, safe="", errors="replace")
+        # As errors and programs quote it, without the line breaks of a key of several lines.
+        yield repr(text)[1:-1]
+        yield json.dumps(text)[1:-1]
+        yield json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _without(value: Any, secrets: list[str]) -> Any:
+def _without(value: Any, secrets: Collection[str]) -> Any:
+    """A copy in which none of the secrets stands.
+
+    All texts are searched as one: however many there are, a secret costs no more than their length.
+    """
+    texts = list(_every_text(value))
+    parts = _hidden(_APART.join(texts), secrets).split(_APART)
+    if len(parts) != len(texts):
+        # Something holds what stands between them here, which nothing that is stored can.
+        parts = [_hidden(text, secrets) for text in texts]
+    return _filled(value, iter(parts), secrets)
+
+
+def _hidden(text: str, secrets: Collection[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _every_text(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
-        return {key: _without(item, secrets) for key, item in value.items()}
+        value = value.values()
+    elif isinstance(value, str):
+        yield value
+        return
+    elif not isinstance(value, (list, tuple)):
+        return
+    for item in value:
+        yield from _every_text(item)
+
+
+def _filled(value: Any, texts: Iterator[str], secrets: Collection[str]) -> Any:
+    """A copy with these texts, one after the other, in the place of its own."""
+    if isinstance(value, Mapping):
+        return {key: _filled(item, texts, secrets) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without(item, secrets) for item in value]
+        return [_filled(item, texts, secrets) for item in value]
     if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, MASK)
-        return value
+        return next(texts)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return MASK if number and str(value) in secrets else value

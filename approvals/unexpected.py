@@ -32,9 +32,10 @@ def is_outage(error: Exception) -> bool:
 
 def sentence(row: Given, error: Exception) -> str:
     """What people are told of it on the row, without the secrets of what was asked."""
-    first_line = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(" :")
+    # Without its secrets first: of one of several lines, the first alone would not be known as one.
+    first_line = quiet(row, f"{type(error).__name__}: {error}").splitlines()[0].rstrip(" :")
     told = f"The gateway itself failed, and the worker's log has the traceback: {first_line}"
-    return str(harmless(quiet(row, told)))
+    return str(harmless(told))
 
 
 def log_traceback(

@@ -18,7 +18,8 @@ _HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+ *=[ !#-+\--:<-\[\]-~]*", re.ASCII)
 
 def read_postgresql(name: str, url: str) -> dict[str, Any]:
     """What an address of PostgreSQL says, in libpq's words; ImproperlyConfigured if it is torn."""
-    with suppress(ProgrammingError):
+    # What is no UTF-8 is found by Python, before libpq or after it.
+    with suppress(ProgrammingError, UnicodeError):
         parts = conninfo_to_dict(url)
         # Of a password with an @ or a slash the rest is taken for these. A path may hold an @, and
         # an abstract socket begins with one.
@@ -62,5 +63,5 @@ def _is_plain(text: str) -> bool:
 def _torn(name: str, form: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(
         f"{name} cannot be read as {form}: write special characters of the password as percent"
-        " codes, such as %25 for %, %2F for / and %40 for @."
+        " codes of their UTF-8, such as %25 for %, %2F for / and %40 for @."
     )

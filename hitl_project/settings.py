@@ -241,6 +241,13 @@ for _name in ("LANGSMITH", "LANGCHAIN"):
                 f"{_traces} would send every task, with its secrets, to LangSmith: unset it."
                 " Traces go to a collector of yours where OTEL_EXPORTER_OTLP_ENDPOINT names one."
             )
+# Its predecessor, for which LangChain now refuses to run any graph.
+for _name in ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER"):
+    if os.environ.get(_name, "") not in {"", "0", "false", "False"}:
+        raise ImproperlyConfigured(
+            f"{_name} is of a tracing that LangChain no longer has, and every run would fail with"
+            " it: unset it."
+        )
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -292,6 +292,28 @@ def test_an_old_approval_runs_nothing_until_a_person_says_so(
     assert len(executors.begun) == 1
 
 
+def test_a_persons_word_runs_nothing_once_it_is_old_itself(worker: Worker, operator: Actor) -> None:
+    """As where no worker was there to hear it."""
+    run = worker.start("task")
+    (request,) = worker.pending(run)
+    worker.vote(request)
+    scenes.let_approval_grow_old(request)
+    worker.turn()
+    services.settle_run(run.pk, "retry", actor=operator, reason="Still wanted.")
+    Execution.objects.update(retry_granted_at="2020-01-01T00:00:00Z")
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "needs_attention"
+    assert "was to be tried again from 2020-01-01 00:00 UTC on and should have run" in run.attention
+    assert executors.begun == []
+    assert Execution.objects.get().status == "held"
+    services.settle_run(run.pk, "retry", actor=operator, reason="Wanted even now.")
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "completed"
+    assert len(executors.begun) == 1
+
+
 @pytest.fixture
 def later_operations(settings: Any, tmp_path: Path) -> Iterator[Callable[[], None]]:
     """A function after which every operation is another one, as after a restart."""

@@ -22,6 +22,7 @@ from tests.agents import scenes
 from tests.agents.executors_of_tests import WorkerDied
 from tests.agents.test_executions import leases_end
 from tests.agents.worker import Worker
+from tests.approvals.scenes import unguarded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -243,6 +244,31 @@ def test_a_person_may_let_an_old_approval_of_a_foreign_graph_count(
     assert run.status == "needs_attention"
     assert others.effects == []
     services.settle_run(run.pk, "retry", actor=operator, reason="Still wanted.")
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "completed"
+    assert others.effects == ["production"]
+
+
+def test_a_persons_word_for_an_old_approval_of_a_foreign_graph_grows_old_too(
+    worker: Worker, operator: Actor
+) -> None:
+    run = worker.start("one_interrupt")
+    (request,) = worker.pending(run)
+    worker.vote(request)
+    scenes.let_approval_grow_old(request)
+    worker.turn()
+    services.settle_run(run.pk, "retry", actor=operator, reason="Still wanted.")
+    unguarded(
+        "approvals_auditentry",
+        "audit_is_append_only",
+        "UPDATE approvals_auditentry SET at = at - interval '2 days' WHERE name = 'run.settled'",
+    )
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "needs_attention"
+    assert others.effects == []
+    services.settle_run(run.pk, "retry", actor=operator, reason="Wanted even now.")
     worker.turn()
     run.refresh_from_db()
     assert run.status == "completed"

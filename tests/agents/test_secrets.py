@@ -14,6 +14,7 @@ from pytest_django import Settings
 from agents.models import Execution, Run
 from agents.standing import need_attention
 from approvals import services, spreadsheet
+from approvals.core.intake import MAX_WORDS
 from approvals.core.lifecycle import Choice, Via
 from approvals.masking import MASK
 from approvals.models import ApprovalRequest, AuditEntry, Delivery, InboundWebhook
@@ -116,6 +117,14 @@ def test_an_action_that_prints_a_secret_is_told_of_without_it(told: list[Run]) -
     request = f"/approvals/{execution.request_id}/"
     for address in (request, f"/admin/agents/execution/{execution.pk}/change/"):
         assert f"token={MASK} and go" in told_by(client, address), address
+
+
+def test_a_secret_at_the_end_of_what_is_kept_is_not_told_by_its_beginning() -> None:
+    run = run_row(task=TASK, graph="others", steps=[])
+    need_attention(run.pk, "x" * (MAX_WORDS - 7) + SECRET)
+    run.refresh_from_db()
+    entry = AuditEntry.objects.get(stream=run.pk)
+    assert [text for text in (run.attention, str(entry.data)) if SECRET[:5] in text] == []
 
 
 def test_no_message_or_spreadsheet_tells_a_secret(told: list[Run]) -> None:

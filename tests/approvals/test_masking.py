@@ -1,6 +1,9 @@
 """The values of secret-looking keys are shown nowhere."""
 
+import json
 import timeit
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -79,6 +82,17 @@ def test_a_secret_in_an_address_is_hidden_in_the_form_that_it_has_there() -> Non
     assert masked({"token": "hunter\ud800"}) == {"token": MASK}
 
 
+def test_a_secret_is_hidden_without_the_white_space_around_it() -> None:
+    assert masked_text({"token": "hunter2\n"}, "bad hunter2: hunter2\n") == f"bad {MASK}: {MASK}\n"
+
+
+@pytest.mark.parametrize("write", [repr, json.dumps, partial(json.dumps, ensure_ascii=False)])
+def test_a_secret_is_hidden_as_python_and_json_write_it(write: Callable[[Any], str]) -> None:
+    key = 'line "one" \N{LATIN SMALL LETTER U WITH DIAERESIS}\nline\\two'
+    said = write({"what": key})
+    assert masked_text({"private_key": key}, said) == write({"what": "-"}).replace("-", MASK)
+
+
 def test_what_stands_deep_in_a_secret_is_hidden_elsewhere_too() -> None:
     task = {"credentials": {"user": "root-user", "pins": [123456, None, True, "abc"]}}
     shown = "root-user 123456 None True abc"
@@ -113,3 +127,20 @@ def test_a_task_of_many_keys_is_masked_in_little_time() -> None:
     masked(task)
     took = min(timeit.repeat(lambda: masked(task), number=1, repeat=5))
     assert took < 0.01
+
+
+def test_a_task_of_many_secrets_is_masked_in_little_time() -> None:
+    """Whoever may ask for an approval must not make the lists that show it wait."""
+    secrets = [f's"{number:04d}\N{LATIN SMALL LETTER U WITH DIAERESIS}' for number in range(1_500)]
+    task = {"token": secrets, "said": secrets, "more": list(range(10_000, 13_000))}
+    shown = masked(task)
+    assert shown == {"token": MASK, "said": [MASK] * 1_500, "more": task["more"]}
+    took = min(timeit.repeat(lambda: masked(task), number=1, repeat=3))
+    assert took < 0.3
+
+
+def test_what_nothing_stored_can_hold_hides_no_less() -> None:
+    task = {"token": "hunter2", "said": ["\x00", "\x00hunter2", "hunter\x002", "kept"]}
+    assert masked(task)["said"] == ["\x00", f"\x00{MASK}", "hunter\x002", "kept"]
+    task = {"token": "hunter\x002", "said": ["hunter", "2", "kept"]}
+    assert masked(task)["said"] == ["hunter", "2", "kept"]

@@ -143,6 +143,22 @@ def test_it_tells_where_it_happened_and_no_secret(
     assert SECRET not in str(list(AuditEntry.objects.values_list("data", flat=True)))
 
 
+def test_a_secret_of_several_lines_is_not_told_by_its_first(
+    channels: Channels, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as a private key, which an error quotes as it is, or as Python writes it."""
+    key = f"-----BEGIN KEY-----\n{SECRET}\n-----END KEY-----\n"
+    for number, error in enumerate((ValueError(f"bad {key}"), KeyError(key), ValueError([key]))):
+        request_id = opened({**DEPLOY, "private_key": key}, interrupt_id=f"i-{number}")
+        channels["linear"].answer = raises(error)
+        assert outbox.deliver_next("linear")
+        kept = delivery(request_id, "linear").last_error
+        assert type(error).__name__ in kept
+        assert "BEGIN KEY" not in kept
+    written = "\n".join(JsonLines().format(record) for record in caplog.records)
+    assert SECRET not in written
+
+
 def test_who_lost_the_claim_writes_nothing(channels: Channels) -> None:
     request_id = opened()
     stolen = {"lease_token": UUID(int=7), "lease_until": clock() + timedelta(hours=1)}

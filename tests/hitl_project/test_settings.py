@@ -73,6 +73,8 @@ def test_a_missing_secret_stops_the_boot_with_a_sentence_naming_it(name: str, co
         ({"HITL_CONFIG_DIR": "/nowhere"}, "risk-assessment-rules.yaml: cannot be read"),
         ({"LANGSMITH_TRACING": "true"}, "LANGSMITH_TRACING would send every task"),
         ({"LANGCHAIN_TRACING_V2": "true"}, "LANGCHAIN_TRACING_V2 would send every task"),
+        ({"LANGCHAIN_TRACING": "1"}, "LANGCHAIN_TRACING is of a tracing that LangChain no longer"),
+        ({"LANGCHAIN_HANDLER": "langchain"}, "every run would fail with it: unset it"),
     ],
 )
 def test_a_wrong_setting_stops_the_boot_with_a_sentence(
@@ -92,6 +94,7 @@ POSTGRES, REDIS = "postgresql://hitl:{}@db.example.com/hitl", "redis://:{}@redis
         ("DATABASE_URL", POSTGRES, "s3cr%et-pass"),
         ("DATABASE_URL", POSTGRES, "s3cr/et-pass"),
         ("DATABASE_URL", POSTGRES, "s3cr@et-pass"),
+        ("DATABASE_URL", POSTGRES, "s3cr%FCet-pass"),
         ("DATABASE_OWNER_URL", POSTGRES, "s3cr%et-pass"),
         ("REDIS_URL", REDIS, "s3cr/et-pass"),
         ("REDIS_URL", REDIS, "1/et-pass"),

@@ -1,6 +1,7 @@
 """A worker in a process of its own, each of whose actions waits for a line on its standard input.
 
-It does all the work that is owed to runs, then it ends. An action ends as its line says.
+It does all the work that is owed to runs, then it ends. An action says on its standard output that
+it has begun, and ends as its line says.
 """
 
 import gc
@@ -8,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkProcess
 from typing import Any, Self, TextIO
@@ -30,6 +31,7 @@ class Other:
 
     process: ForkProcess
     gate: TextIO
+    said: TextIO
 
     @classmethod
     def start(cls) -> Self:
@@ -37,11 +39,13 @@ class Other:
         # A connection belongs to one process.
         connections.close_all()
         checkpoints.disconnect()
-        read, write = os.pipe()
-        process = _fork.Process(target=_be_worker, args=(read, write), daemon=True)
+        (read, write), (heard, told) = os.pipe(), os.pipe()
+        mine, its = (write, heard), (read, told)
+        process = _fork.Process(target=_be_worker, args=(*its, mine), daemon=True)
         process.start()
-        os.close(read)
-        return cls(process, os.fdopen(write, "w"))
+        for file in its:
+            os.close(file)
+        return cls(process, os.fdopen(write, "w"), os.fdopen(heard))
 
     @property
     def pid(self) -> int:
@@ -58,6 +62,10 @@ class Other:
         """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def reach_gate(self) -> None:
+        """Wait until its next action has begun."""
+        assert self.said.readline(), "the other worker ended before it began an action"
+
     def pass_gate(self, word: str) -> None:
         """Let its action end, with this outcome."""
         self.gate.write(f"{word}\n")
@@ -73,11 +81,14 @@ class Other:
         self.process.kill()
         self.process.join(30)
         self.gate.close()
+        self.said.close()
 
 
 def gated(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
     """Wait at the gate, then end as it says: succeed or unknown."""
     del action, idempotency_key
+    sys.stdout.write("begun\n")
+    sys.stdout.flush()
     word = sys.stdin.readline().strip()
     if word == "unknown":
         raise OutcomeUnknown("The reply was lost.")
@@ -86,10 +97,11 @@ def gated(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResult:
     return ActionResult(succeeded=True, summary="done by the woken worker")
 
 
-def _be_worker(read: int, write: int) -> None:
+def _be_worker(read: int, told: int, others: Sequence[int]) -> None:
     """Do what is owed until nothing is."""
-    os.close(write)
-    sys.stdin = os.fdopen(read)
+    for file in others:
+        os.close(file)
+    sys.stdin, sys.stdout = os.fdopen(read), os.fdopen(told, "w")
     # A collection would touch, and so copy, all memory that is shared with the starter.
     gc.disable()
     outbox.channels.cache_clear()

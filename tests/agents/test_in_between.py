@@ -232,9 +232,8 @@ def test_a_graph_that_cannot_be_built_needs_a_person_at_once(worker: Worker, nam
     assert "cannot be" in run.attention
 
 
-def test_a_person_may_let_an_old_approval_of_a_foreign_graph_count(
-    worker: Worker, operator: Actor
-) -> None:
+def stopped_by_its_age(worker: Worker) -> Run:
+    """A run of a foreign graph that needs a person, since its approval grew old unused."""
     run = worker.start("one_interrupt")
     (request,) = worker.pending(run)
     worker.vote(request)
@@ -243,6 +242,13 @@ def test_a_person_may_let_an_old_approval_of_a_foreign_graph_count(
     run.refresh_from_db()
     assert run.status == "needs_attention"
     assert others.effects == []
+    return run
+
+
+def test_a_person_may_let_an_old_approval_of_a_foreign_graph_count(
+    worker: Worker, operator: Actor
+) -> None:
+    run = stopped_by_its_age(worker)
     services.settle_run(run.pk, "retry", actor=operator, reason="Still wanted.")
     worker.turn()
     run.refresh_from_db()
@@ -253,11 +259,7 @@ def test_a_person_may_let_an_old_approval_of_a_foreign_graph_count(
 def test_a_persons_word_for_an_old_approval_of_a_foreign_graph_grows_old_too(
     worker: Worker, operator: Actor
 ) -> None:
-    run = worker.start("one_interrupt")
-    (request,) = worker.pending(run)
-    worker.vote(request)
-    scenes.let_approval_grow_old(request)
-    worker.turn()
+    run = stopped_by_its_age(worker)
     services.settle_run(run.pk, "retry", actor=operator, reason="Still wanted.")
     unguarded(
         "approvals_auditentry",

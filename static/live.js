@@ -358,13 +358,18 @@
 
   document.addEventListener("htmx:afterSwap", restore);
 
-  document.addEventListener("htmx:afterSettle", () => {
-    announce();
+  // What came of pressing a button.
+  function lookAtAnswer() {
     const notice = document.querySelector("#notices [data-focus]");
     if (notice) {
       notice.removeAttribute("data-focus");
       lookAt(notice);
     }
+  }
+
+  document.addEventListener("htmx:afterSettle", () => {
+    announce();
+    lookAtAnswer();
   });
 
   for (const failure of ["htmx:responseError", "htmx:sendError"]) {
@@ -379,5 +384,7 @@
   }
 
   announced = parts().map((part) => part.dataset.announce).join(" ");
+  // A form that was sent before htmx had seen it is answered by a whole page.
+  lookAtAnswer();
   listen();
 })();

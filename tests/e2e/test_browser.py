@@ -69,6 +69,21 @@ def test_what_is_half_written_survives_what_others_do_meanwhile(
     assert complaints.sentences == []
 
 
+def test_an_answer_that_is_a_whole_page_is_looked_at_too(desk: tuple[Page, Complaints]) -> None:
+    page, complaints = desk
+    request_id = opened(DEPLOY)
+    page.locator(request_link(request_id)).click()
+    page.get_by_label("type “production”").fill("production")
+    with page.expect_navigation():
+        # As a key does that is faster than htmx, which hears no such sending.
+        page.locator("form.verdict-approve").evaluate("form => form.submit()")
+    notice = page.locator("#notices .notice")
+    expect(notice).to_have_text("Approved. The operation may run now.")
+    expect(notice).to_be_focused()
+    assert row(request_id).status == "approved"
+    assert complaints.sentences == []
+
+
 def test_the_keyboard_keeps_its_place_while_rows_arrive(desk: tuple[Page, Complaints]) -> None:
     page, complaints = desk
     first = opened(DEPLOY)

@@ -33,6 +33,10 @@ GRACE_SECONDS = 20
 _STOOD_STILL = (
     "The action was not begun: right before it, its worker stood still or lost the database."
 )
+# What stands in the summary while such an action is begun once more.
+_IN_DOUBT = (
+    "But an earlier attempt has no known end, and may have taken effect. Look, then settle the run."
+)
 # Between two attempts to record an end while the database is away.
 _AGAIN_SECONDS = 1.0
 
@@ -102,10 +106,12 @@ def _run(begin: _Begin) -> Ended:
     try:
         _must_still_hold(begin, claimed)
         result = execute(begin.action, idempotency_key=begin.key)
-    except (NotBegun, OutcomeUnknown) as error:
-        held = isinstance(error, NotBegun)
-        open_status = ExecutionStatus.HELD if held else ExecutionStatus.UNKNOWN
-        _finish(begin, claimed, open_status, summary=str(error))
+    except NotBegun as error:
+        open_status, told = _not_begun(str(error), claimed.summary)
+        _finish(begin, claimed, open_status, summary=told)
+        raise NeedsAttention(told) from error
+    except OutcomeUnknown as error:
+        _finish(begin, claimed, ExecutionStatus.UNKNOWN, summary=str(error))
         raise NeedsAttention(str(error)) from error
     status = ExecutionStatus.SUCCEEDED if result.succeeded else ExecutionStatus.FAILED
     _finish(
@@ -117,6 +123,13 @@ def _run(begin: _Begin) -> Ended:
         data=dict(result.data),
     )
     return Ended(status, result.summary)
+
+
+def _not_begun(why: str, doubt: str) -> tuple[ExecutionStatus, str]:
+    """How an action stands whose attempt was surely not begun, and the sentence for people."""
+    if doubt:
+        return ExecutionStatus.UNKNOWN, f"{why} {doubt}"
+    return ExecutionStatus.HELD, why
 
 
 def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
@@ -136,6 +149,8 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
             standing = _standing(row, now)
             if standing is not None:
                 return standing
+        # Neither a repetition nor a person's retry says that it did not happen before.
+        doubt = "" if row is None or row.status == ExecutionStatus.HELD else _IN_DOUBT
         if row is None:
             row = Execution(
                 run_id=begin.run_id,
@@ -147,18 +162,18 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
                 attempts=0,
             )
         if late := too_late(begin.request, now, granted_at):
-            row.status, row.summary, row.lease_until = ExecutionStatus.HELD, late, None
-            row.retry_granted_at = None
+            row.status, row.summary = _not_begun(late, doubt)
+            row.lease_until = row.retry_granted_at = None
             row.save()
             tally.count(EXECUTIONS, row.status)
-            return NeedsAttention(late)
+            return NeedsAttention(row.summary)
         if unfit := misfit(begin.action):
             return NeedsAttention(unfit)
         row.status = ExecutionStatus.STARTED
         row.attempts += 1
         row.claim_token = uuid4()
         row.lease_until = now + timedelta(seconds=_lease_seconds(begin))
-        row.started_at, row.finished_at, row.summary = now, None, ""
+        row.started_at, row.finished_at, row.summary = now, None, doubt
         row.retry_granted_at = None
         row.save()
         _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})

@@ -122,6 +122,49 @@ def test_a_worker_that_dies_inside_an_idempotent_action_is_followed_by_a_repeat(
     assert Execution.objects.get().attempts == 2
 
 
+NOBODY_LISTENS = "The call was not begun: nobody listens."
+IN_DOUBT = (
+    " But an earlier attempt has no known end, and may have taken effect."
+    " Look, then settle the run."
+)
+
+
+def test_what_may_have_happened_before_is_not_called_not_begun(
+    worker: Worker, operator: Actor
+) -> None:
+    run = worker.start("task", operation="rollback")
+    approve_and_die(worker, run)
+    executors.next_outcomes += ["die", "refuse", "refuse"]
+    leases_end()
+    with pytest.raises(WorkerDied):
+        worker.turn()
+    for reason in ("Its worker is gone.", "It may safely happen twice."):
+        leases_end()
+        worker.turn()
+        run.refresh_from_db()
+        assert (run.status, run.attention) == ("needs_attention", NOBODY_LISTENS + IN_DOUBT)
+        assert Execution.objects.get().status == "unknown"
+        services.settle_run(run.pk, "retry", actor=operator, reason=reason)
+    worker.turn()
+    run.refresh_from_db()
+    assert (run.status, len(executors.begun)) == ("completed", 5)
+    done = Execution.objects.get()
+    assert (done.status, done.summary) == ("succeeded", "exited 0")
+
+
+def test_what_may_have_happened_and_is_too_late_to_repeat_is_in_doubt_too(worker: Worker) -> None:
+    run = worker.start("task", operation="rollback")
+    request = approve_and_die(worker, run)
+    leases_end()
+    scenes.let_approval_grow_old(request)
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "needs_attention"
+    assert "should have run within" in run.attention
+    assert run.attention.endswith(IN_DOUBT)
+    assert (Execution.objects.get().status, len(executors.begun)) == ("unknown", 1)
+
+
 def test_a_worker_that_dies_between_the_verdict_and_the_action_is_followed_by_one_that_acts(
     worker: Worker,
 ) -> None:
@@ -223,7 +266,7 @@ def test_an_approval_is_not_used_up_by_what_was_surely_not_begun(
     held = Execution.objects.get()
     assert (run.status, run.attention) == (
         "needs_attention",
-        "The call was not begun: nobody listens.",
+        NOBODY_LISTENS,
     )
     assert (held.status, held.summary) == ("held", run.attention)
     worker.turn()
@@ -242,7 +285,7 @@ def test_a_step_that_needed_no_approval_and_was_not_begun_waits_for_a_person_too
     run = worker.start("task", environment="staging")
     assert (run.status, run.attention) == (
         "needs_attention",
-        "The call was not begun: nobody listens.",
+        NOBODY_LISTENS,
     )
     services.settle_run(run.pk, "retry", actor=operator, reason="Somebody listens now.")
     worker.turn()

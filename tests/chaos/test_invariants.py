@@ -263,6 +263,7 @@ def _stop(
     return change
 
 
+REPEATED = "Nobody listens. But an earlier attempt has no known end, and may have taken effect."
 KEY, CALL_KEY = f"request:{REQUEST}", f"request:{CALLED}"
 ACCOUNTS = "accounts_agree_with_their_log"
 DOUBT = "people_are_needed_for_a_reason"
@@ -358,6 +359,7 @@ BREACHES: Sequence[tuple[Callable[[World], None], str]] = [
     (_stop(CALLING, "It was not begun.", CALLED, status="held"), DOUBT),
     (_stop(GRAPH, "The decision could not be handed to the run."), DOUBT),
     (_stop(CALLING, DIED, CALLED), DOUBT),
+    (_stop(CALLING, REPEATED, CALLED, summary=REPEATED), DOUBT),
     (_put("runs", RUN, "steps", 0, "status", value="running"), "steps_were_taken"),
     (_put("runs", RUN, "steps", 0, "status", value="rejected"), "steps_were_taken"),
     (_put("effects", KEY, value=[]), "steps_were_taken"),
@@ -401,6 +403,10 @@ RIGHT: Sequence[Callable[[World], None]] = [
     _stop(RUN, DIED, REQUEST),
     _put("effects", KEY, 0, "calls", value=1),
     _stop(CALLING, "It was answered 502.", CALLED, summary="It was answered 502."),
+    _all(
+        _stop(CALLING, REPEATED, CALLED, summary=REPEATED),
+        _put("executions", CALL_KEY, "attempts", value=2),
+    ),
     _all(
         _stop(GRAPH, "A worker died while here was at work, so it may or may not have happened."),
         _put("effects", "", value=[]),

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from hitl_project.parent_death import die_with_parent
 from tests.chaos.configuration import BRIEF_SECONDS
 from tests.chaos.plans import CHANGEOVER, Plan, plans
 from tests.e2e.pages import Browser
@@ -348,6 +349,8 @@ def _until(look: Callable[[], T | None], what: str) -> T:
 
 def main() -> None:
     """Lead all lives and print what came of them."""
+    # A gateway that was stopped with the chaos would be waited for again and again.
+    die_with_parent(signal.SIGKILL)
     orders = Orders(**json.loads(sys.stdin.readline()))
     driver = Driver(orders)
     with ThreadPoolExecutor(orders.at_once) as pool:

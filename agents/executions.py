@@ -168,7 +168,7 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
             tally.count(EXECUTIONS, row.status)
             return NeedsAttention(row.summary)
         if unfit := misfit(begin.action):
-            return NeedsAttention(unfit)
+            return NeedsAttention(_not_begun(unfit, doubt)[1])
         row.status = ExecutionStatus.STARTED
         row.attempts += 1
         row.claim_token = uuid4()

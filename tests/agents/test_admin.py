@@ -30,8 +30,6 @@ def test_no_page_of_a_run_or_its_execution_tells_a_secret(worker: Worker, staff:
     worker.decide(worker.pending(run)[0])
     execution = Execution.objects.get()
     unguarded(
-        "agents_execution",
-        "execution_is_guarded",
         "UPDATE agents_execution SET action = jsonb_set(action, '{argv}', to_jsonb(%s::text[]))",
         [["deploy", "--key", SECRET]],
     )

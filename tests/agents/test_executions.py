@@ -165,6 +165,19 @@ def test_what_may_have_happened_and_is_too_late_to_repeat_is_in_doubt_too(worker
     assert (Execution.objects.get().status, len(executors.begun)) == ("unknown", 1)
 
 
+def test_what_may_have_happened_and_cannot_be_repeated_is_in_doubt_too(
+    worker: Worker, settings: Any
+) -> None:
+    run = worker.start("task", operation="rollback")
+    approve_and_die(worker, run)
+    leases_end()
+    settings.HITL_EXECUTORS = {"http": settings.HITL_EXECUTORS["http"]}
+    worker.turn()
+    run.refresh_from_db()
+    assert run.attention.startswith("The approved action was not begun. There is no executor")
+    assert run.attention.endswith(IN_DOUBT)
+
+
 def test_a_worker_that_dies_between_the_verdict_and_the_action_is_followed_by_one_that_acts(
     worker: Worker,
 ) -> None:

@@ -49,8 +49,6 @@ def flat(name: str) -> dict[str, float]:
 def decide_long_ago(request: ApprovalRequest, seconds: float) -> None:
     """Let the decision have been made so much earlier."""
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET decided_at = decided_at - make_interval(secs => %s)"
         " WHERE id = %s",
         [seconds, request.pk],

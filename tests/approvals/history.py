@@ -48,7 +48,7 @@ def fill(
 ) -> None:
     """Requests, one every 30 s, the last a day before `ago`; each was decided within its day."""
     given = (number, clock() - ago, list(agents), list(environments), list(statuses))
-    unguarded("approval_requests", "request_opens_pending", _FILL, given)
+    unguarded(_FILL, given)
 
 
 _PUT = """
@@ -86,7 +86,7 @@ def put(
     facts = (request_id, task, operation, environment, agent, requested_by, risk, status)
     ends = (opened_at, opened_at + timedelta(days=1), decided_at)
     by = (decided_by, reason) if decided_at else ("", "")
-    unguarded("approval_requests", "request_opens_pending", _PUT, (*facts, *ends, *by))
+    unguarded(_PUT, (*facts, *ends, *by))
     search.add(ApprovalRequest.objects.get(pk=request_id))
     return request_id
 
@@ -100,4 +100,4 @@ def put_vote(
 ) -> None:
     """A vote that was cast at exactly this moment."""
     given = (request_id, voter.user_id, choice, cast_at, seconds)
-    unguarded("approvals_vote", "vote_is_guarded", _VOTE, given)
+    unguarded(_VOTE, given)

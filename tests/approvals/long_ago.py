@@ -48,8 +48,6 @@ def ended(days: float = 100, **facts: Any) -> UUID:
 def age(request_id: UUID, days: float) -> None:
     """Let everything about a request have happened so many days earlier."""
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET created_at = created_at - make_interval(days => %s),"
         " decided_at = decided_at - make_interval(days => %s) WHERE id = %s",
         [days, days, request_id],

@@ -67,20 +67,17 @@ def owed(request_id: UUID) -> dict[str, int]:
     return dict(rows.values_list("channel", "wanted"))
 
 
-def unguarded(table: str, trigger: str, statement: str, parameters: Sequence[Any] = ()) -> None:
-    """Do what a trigger forbids, as only the owner of the table can."""
+def unguarded(statement: str, parameters: Sequence[Any] = ()) -> None:
+    """Do what a trigger forbids, as a superuser could."""
     with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+        cursor.execute("SET session_replication_role = replica")
         cursor.execute(statement, list(parameters))
-        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")
+        cursor.execute("SET session_replication_role = origin")
 
 
 def pass_deadline(*request_ids: UUID) -> None:
     """Let the deadlines have passed a minute ago."""
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET expires_at = clock_timestamp() - interval '1 minute'"
         " WHERE id = ANY(%s)",
         [list(request_ids)],
@@ -90,8 +87,6 @@ def pass_deadline(*request_ids: UUID) -> None:
 def write_policy_of_another_release(*request_ids: UUID) -> None:
     """Let the policies have been frozen by a release that knows a word more than this one."""
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET policy = policy || '{\"of_tomorrow\": 1}' WHERE id = ANY(%s)",
         [list(request_ids)],
     )
@@ -100,8 +95,6 @@ def write_policy_of_another_release(*request_ids: UUID) -> None:
 def write_policy_of_this_release(*request_ids: UUID) -> None:
     """Take the unknown word out of the policies again."""
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET policy = policy - 'of_tomorrow' WHERE id = ANY(%s)",
         [list(request_ids)],
     )

@@ -17,8 +17,6 @@ def test_the_first_page_counts_what_needs_an_operator_and_links_to_it(operator: 
     assert "0 deliveries given up" in read(quiet).text
     late = opened(DEPLOY)
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET created_at = clock_timestamp() - interval '3 hours',"
         " expires_at = clock_timestamp() + interval '1 hour' WHERE id = %s",
         [late],

@@ -174,8 +174,6 @@ def test_requests_are_filtered_by_what_they_are_and_how_much_time_is_left(
     moments = {"half": timedelta(hours=-3), "none": timedelta(hours=-9)}
     for left, shift in moments.items():
         unguarded(
-            "approval_requests",
-            "request_is_guarded",
             "UPDATE approval_requests SET created_at = clock_timestamp() + %s,"
             " expires_at = clock_timestamp() + %s + interval '4 hours' WHERE id = %s",
             [shift, shift, third],

@@ -20,7 +20,7 @@ from approvals.models import AuditEntry
 from tests.approvals.scenes import DELETE, manager, opened, row, unguarded
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channels")]
-TABLE, TRIGGER = "approvals_auditentry", "audit_is_append_only"
+TABLE = "approvals_auditentry"
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 
@@ -37,7 +37,7 @@ def busy_request() -> UUID:
 
 
 def tamper(statement: str, *parameters: Any) -> None:
-    unguarded(TABLE, TRIGGER, statement, parameters)
+    unguarded(statement, parameters)
 
 
 def test_entries_of_a_stream_are_numbered_without_gaps() -> None:
@@ -156,8 +156,6 @@ def test_an_end_that_was_cut_off_is_found_by_the_request(numbers: tuple[int, ...
 def test_a_decision_that_nobody_made_is_found() -> None:
     request_id = opened()
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET status = 'approved', decided_at = now() WHERE id = %s",
         [request_id],
     )

@@ -35,8 +35,6 @@ def move(request_id: UUID, column: str, seconds: float) -> None:
     """Let a moment of a request lie so many seconds from now."""
     moved = f"SET {column} = clock_timestamp() + make_interval(secs => %s)"
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests " + moved + " WHERE id = %s",
         [seconds, request_id],
     )
@@ -45,8 +43,6 @@ def move(request_id: UUID, column: str, seconds: float) -> None:
 def happened(request_id: UUID, name: str, seconds_ago: float) -> None:
     """Let an audit entry of a request be so old."""
     unguarded(
-        "approvals_auditentry",
-        "audit_is_append_only",
         "UPDATE approvals_auditentry SET at = clock_timestamp() - make_interval(secs => %s)"
         " WHERE stream = %s AND name = %s",
         [seconds_ago, request_id, name],

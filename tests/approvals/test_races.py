@@ -137,8 +137,6 @@ def test_a_vote_whose_turn_comes_after_the_deadline_is_too_late() -> None:
     """Whoever asked in time and had to wait for somebody else is judged when it is their turn."""
     request_id = opened(interrupt_id="i")
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET expires_at = clock_timestamp() + interval '1 second'",
     )
     held = threading.Event()

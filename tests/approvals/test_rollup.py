@@ -22,7 +22,7 @@ from hitl_project.embedded import OWNER, SUPERUSER, Postgres
 from tests.application_role import as_application
 from tests.approvals.history import fill
 from tests.approvals.http.conftest import launch_web_server  # noqa: F401 - a fixture
-from tests.approvals.scenes import DEPLOY, DOCS, at_once, cancel, manager, opened, vote
+from tests.approvals.scenes import DEPLOY, DOCS, at_once, cancel, manager, opened, unguarded, vote
 from tests.metrics_page import Page, Samples
 from tests.web_server import WebServer
 
@@ -163,10 +163,7 @@ def test_a_huge_first_roll_up_goes_in_steps_and_stops_when_its_time_is_up() -> N
 def test_what_was_decided_at_the_same_moment_stays_together() -> None:
     fill(20)
     ids = list(ApprovalRequest.objects.values_list("pk", flat=True))
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE approval_requests DISABLE TRIGGER request_is_guarded")
-        cursor.execute("UPDATE approval_requests SET decided_at = '2020-01-01'")
-        cursor.execute("ALTER TABLE approval_requests ENABLE TRIGGER request_is_guarded")
+    unguarded("UPDATE approval_requests SET decided_at = '2020-01-01'")
     assert metrics.roll_up(seconds=0, rows=3) is True
     assert rolled() == len(ids)
 

@@ -89,8 +89,6 @@ def test_the_issue_finds_it_once_there_is_one(deploy: UUID) -> None:
 
 def test_old_requests_are_found_when_they_are_asked_for(deploy: UUID) -> None:
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET created_at = clock_timestamp() - interval '91 days'",
     )
     assert found("deploy") == set()

@@ -449,8 +449,6 @@ def most_waits(number: int) -> None:
     """Many requests, of which three in four wait."""
     fill(number, statuses=("approved", *["pending"] * 3))
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET expires_at = clock_timestamp() + interval '1 day'"
         " WHERE status = 'pending'",
     )

@@ -210,8 +210,6 @@ def test_every_noun_reads_its_span_along_an_index() -> None:
     fill(60_000)
     manager("grace")
     unguarded(
-        "approvals_vote",
-        "vote_is_guarded",
         "INSERT INTO approvals_vote (request_id, user_id, choice, comment, via, cast_at)"
         " SELECT id, (SELECT min(id) FROM auth_user), 'approve', '', 'web', decided_at"
         " FROM approval_requests WHERE status = 'approved'",

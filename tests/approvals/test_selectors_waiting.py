@@ -68,8 +68,6 @@ def test_what_needs_somebody_is_exactly_what_the_core_would_let_them_decide() ->
     opened_by(own, people[1])
     allowed = opened(DEPLOY, requested_by="maria")
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET policy = policy || '{\"requester_may_decide\": true}'"
         " WHERE id = %s",
         [allowed],
@@ -113,8 +111,6 @@ def test_whoever_asked_is_known_by_one_rule_to_queries_and_to_votes(
 
 def opened_by(request_id: UUID, actor: Actor) -> None:
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET opened_by_id = %s WHERE id = %s",
         [actor.user_id, request_id],
     )
@@ -140,8 +136,6 @@ def test_pages_go_on_where_the_last_one_ended_in_every_order(sort: Sort, limit: 
     for pk, number in moments.items():
         # Two at a time share both moments, so that the id decides.
         unguarded(
-            "approval_requests",
-            "request_is_guarded",
             "UPDATE approval_requests SET created_at = date_trunc('day', now()) - %s,"
             " expires_at = date_trunc('day', now()) + interval '2 days' + %s WHERE id = %s",
             [timedelta(minutes=number // 2), timedelta(minutes=5 - number // 2), pk],
@@ -202,8 +196,6 @@ def test_a_page_reads_no_more_of_what_waits_than_it_shows() -> None:
     hers, others = (row(opened(task)).policy for task in (DEPLOY, MIGRATE))
     others["groups"] = ["developers"]
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET policy = CASE WHEN risk_level = 'low' THEN %s ELSE %s END,"
         " expires_at = expires_at + (status = 'pending')::integer * interval '3000 days'",
         [Jsonb(others), Jsonb(hers)],

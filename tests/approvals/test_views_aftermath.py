@@ -217,8 +217,6 @@ def test_the_next_request_is_the_next_one_that_waits_for_me() -> None:
     own = opened(MIGRATE, actor=manager("maria"))
     order = [severe, later, mild]
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET expires_at = %s WHERE id = %s",
         [row(severe).expires_at + timedelta(hours=9), later],
     )

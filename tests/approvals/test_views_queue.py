@@ -265,8 +265,6 @@ def test_a_deadline_that_is_near_looks_urgent() -> None:
     request_id, client = opened(DEPLOY), signed_in(manager("maria"))
     assert not read(client.get("/")).find("time", **{"class": "until until-soon"})
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET expires_at = clock_timestamp() + interval '14 minutes'"
         " WHERE id = %s",
         [request_id],

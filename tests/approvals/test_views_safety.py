@@ -42,8 +42,6 @@ def hostile() -> UUID:
     )
     # No verb lets these through; a page must not trust that.
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET pr_url = 'javascript:alert(1)', pr_number = 7,"
         " github_repo = %s, linear_issue_id = %s, linear_issue_url = 'data:text/html,<b>hello</b>'"
         " WHERE id = %s",
@@ -133,8 +131,6 @@ def test_a_task_of_a_megabyte_is_shown_whole_and_inert() -> None:
     request_id = opened(DEPLOY)
     words = f"{SCRIPT}{TURNED}\N{COLLISION SYMBOL}" * 30_000
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET task = jsonb_build_object('description', %s::text),"
         " action = jsonb_build_object('url', %s::text, 'body', %s::text) WHERE id = %s",
         [words, words, words, request_id],
@@ -182,8 +178,6 @@ def test_an_address_that_turns_itself_around_is_shown_as_it_is() -> None:
     request_id = opened(DEPLOY)
     # No verb lets it through; a page must not trust that.
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET pr_url = %s WHERE id = %s",
         [f"https://github.com/a/{TURNED}shop/pull/7", request_id],
     )

@@ -118,8 +118,6 @@ def test_a_deadline_that_passes_answers_although_no_sweep_has_come(
 ) -> None:
     request_id = opened(web_server, committed_people)
     unguarded(
-        "approval_requests",
-        "request_is_guarded",
         "UPDATE approval_requests SET expires_at = clock_timestamp() + interval '2 seconds'",
     )
     with waiting(web_server, committed_people, request_id) as (answer,):

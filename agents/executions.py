@@ -16,10 +16,11 @@ from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.payloads import Ask
 from agents.standing import as_told, go_on
 from approvals import services, tally, trail
+from approvals.audit import SYSTEM
 from approvals.clock import clock
 from approvals.core.canonical import digest
 from approvals.core.events import WORKFLOW, EventName, Snapshot
-from approvals.core.lifecycle import Status
+from approvals.core.lifecycle import Actor, Status
 from approvals.masking import quiet
 from approvals.models import DatabaseIdentity
 from approvals.selectors.health import NOT_ACCEPTED
@@ -33,7 +34,6 @@ GRACE_SECONDS = 20
 _STOOD_STILL = (
     "The action was not begun: right before it, its worker stood still or lost the database."
 )
-# What stands in the summary while such an action is begun once more.
 _IN_DOUBT = (
     "But an earlier attempt has no known end, and may have taken effect. Look, then settle the run."
 )
@@ -59,13 +59,22 @@ class Ended:
 
 @dataclass(frozen=True)
 class _Begin:
-    """What an action would be begun for."""
+    """What an action would be begun for: a request, or what the rules let through unasked."""
 
     run_id: UUID
     position: int
     key: str
     action: Mapping[str, Any]
-    request: Snapshot | None
+    request: Snapshot | None = None
+    unasked: Ask | None = None
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """An action that is this worker's to begin; `doubt` says that it may have happened before."""
+
+    row: Execution
+    doubt: str
 
 
 def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
@@ -80,7 +89,9 @@ def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
     if request.action is None:
         raise NeedsAttention(f"Request {request_id} froze no action that could run.")
     with trail.step("execute", request_id=request_id, workflow_id=run_id, channel=WORKFLOW):
-        return _run(_Begin(run_id, position, f"request:{request_id}", request.action, request))
+        return _run(
+            _Begin(run_id, position, f"request:{request_id}", request.action, request=request)
+        )
 
 
 def run_unattended(run_id: UUID, position: int, ask: Ask) -> Ended:
@@ -88,12 +99,10 @@ def run_unattended(run_id: UUID, position: int, ask: Ask) -> Ended:
 
     Raises NeedsAttention and StillRunning like `run_approved`.
     """
-    if services.assess_task(ask.task, ask.agent).requires_approval:
-        raise NeedsAttention("The rules now require an approval for a step that had none.")
     if ask.action is None:
         raise NeedsAttention("The step froze no action that could run.")
     with trail.step("execute", workflow_id=run_id, channel=WORKFLOW):
-        return _run(_Begin(run_id, position, f"{run_id}:{position}", ask.action, None))
+        return _run(_Begin(run_id, position, f"{run_id}:{position}", ask.action, unasked=ask))
 
 
 def _run(begin: _Begin) -> Ended:
@@ -104,24 +113,23 @@ def _run(begin: _Begin) -> Ended:
         raise claimed
     execute = load_executor(str(begin.action["executor"]))
     try:
-        _must_still_hold(begin, claimed)
+        _must_still_hold(begin, claimed.row)
         result = execute(begin.action, idempotency_key=begin.key)
     except NotBegun as error:
-        open_status, told = _not_begun(str(error), claimed.summary)
-        _finish(begin, claimed, open_status, summary=told)
+        open_status, told = _not_begun(str(error), claimed.doubt)
+        _finish(begin, claimed.row, open_status, summary=told)
         raise NeedsAttention(told) from error
     except OutcomeUnknown as error:
-        _finish(begin, claimed, ExecutionStatus.UNKNOWN, summary=str(error))
+        _finish(begin, claimed.row, ExecutionStatus.UNKNOWN, summary=str(error))
         raise NeedsAttention(str(error)) from error
+    facts = {"output": result.output, "data": dict(result.data)}
+    if claimed.doubt and not result.succeeded:
+        # Such as the answer that it is being done already, or has been.
+        told = f"It was begun once more, and {result.summary}. {claimed.doubt}"
+        _finish(begin, claimed.row, ExecutionStatus.UNKNOWN, summary=told, **facts)
+        raise NeedsAttention(told)
     status = ExecutionStatus.SUCCEEDED if result.succeeded else ExecutionStatus.FAILED
-    _finish(
-        begin,
-        claimed,
-        status,
-        summary=result.summary,
-        output=result.output,
-        data=dict(result.data),
-    )
+    _finish(begin, claimed.row, status, summary=result.summary, **facts)
     return Ended(status, result.summary)
 
 
@@ -132,7 +140,7 @@ def _not_begun(why: str, doubt: str) -> tuple[ExecutionStatus, str]:
     return ExecutionStatus.HELD, why
 
 
-def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
+def _claim(begin: _Begin) -> _Claim | Ended | NeedsAttention:
     """Record that the action begins, unless it must not; what stands against it is committed."""
     with transaction.atomic():
         rows = Run.objects.select_for_update().filter(DatabaseIdentity.is_accepted())
@@ -162,23 +170,29 @@ def _claim(begin: _Begin) -> Execution | Ended | NeedsAttention:
                 attempts=0,
             )
         if late := too_late(begin.request, now, granted_at):
-            row.status, row.summary = _not_begun(late, doubt)
-            row.lease_until = row.retry_granted_at = None
-            row.save()
-            tally.count(EXECUTIONS, row.status)
-            return NeedsAttention(row.summary)
-        if unfit := misfit(begin.action):
+            open_status, told = _not_begun(late, doubt)
+            mark(row, open_status, told, lease_until=None)
+            return NeedsAttention(told)
+        if unfit := _unfit(begin):
             return NeedsAttention(_not_begun(unfit, doubt)[1])
         row.status = ExecutionStatus.STARTED
         row.attempts += 1
         row.claim_token = uuid4()
         row.lease_until = now + timedelta(seconds=_lease_seconds(begin))
-        row.started_at, row.finished_at, row.summary = now, None, doubt
+        row.started_at, row.finished_at, row.summary = now, None, ""
         row.retry_granted_at = None
         row.save()
-        _note(begin, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
+        _note(row, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
         trail.tell(log, "Execution started", position=row.position, attempt=row.attempts)
-    return row
+    return _Claim(row, doubt)
+
+
+def _unfit(begin: _Begin) -> str:
+    """Why this release, with its rules, does not begin the action as it was frozen; or nothing."""
+    asked = begin.unasked
+    if asked is not None and services.assess_task(asked.task, asked.agent).requires_approval:
+        return "The rules now require an approval for a step that had none."
+    return misfit(begin.action)
 
 
 def _must_still_hold(begin: _Begin, row: Execution) -> None:
@@ -217,14 +231,12 @@ def _standing(row: Execution, now: datetime) -> Ended | NeedsAttention | None:
         raise StillRunning(f"The action is at work until {row.lease_until:%H:%M:%S} at the latest.")
     if row.action.get("idempotent") is True:
         return None
-    row.status = ExecutionStatus.UNKNOWN
-    row.summary = (
+    told = (
         "The worker died while the action was at work, so it may or may not have happened."
         " Look, then settle the run."
     )
-    row.save(update_fields=["status", "summary"])
-    tally.count(EXECUTIONS, row.status)
-    return NeedsAttention(row.summary)
+    mark(row, ExecutionStatus.UNKNOWN, told)
+    return NeedsAttention(told)
 
 
 def too_late(request: Snapshot | None, now: datetime, granted_at: datetime | None = None) -> str:
@@ -277,11 +289,7 @@ def _record_end(begin: _Begin, row: Execution, status: ExecutionStatus, **facts:
         ):
             log.warning("%s %s too late to count: %s", begin.key, status, told)
             raise StillRunning("The action was taken over by another worker, or by a person.")
-        _note(
-            begin,
-            EventName.EXECUTION_FINISHED,
-            {"status": status, "summary": told, "attempt": row.attempts},
-        )
+        _note_end(row, status, told)
         asked = run.attention if run.status == RunStatus.NEEDS_ATTENTION else None
         needs_this = asked == as_told(run, stood["summary"])
         if needs_this and status != ExecutionStatus.UNKNOWN:
@@ -299,14 +307,45 @@ def _record_end(begin: _Begin, row: Execution, status: ExecutionStatus, **facts:
         )
 
 
-def _note(begin: _Begin, name: EventName, data: Mapping[str, Any]) -> None:
+def mark(
+    row: Execution,
+    status: ExecutionStatus,
+    summary: str,
+    *,
+    settled_by: Actor | None = None,
+    **changes: Any,
+) -> None:
+    """Record how an action stands that no worker tells the end of; its run and row are locked.
+
+    Takes back the word that it may be begun once more. `settled_by` is the person whose word this
+    is, `changes` are further fields of the row.
+    """
+    if row.status != status:
+        tally.count(EXECUTIONS, status)
+    for name, value in {"status": status, "summary": summary, **changes}.items():
+        setattr(row, name, value)
+    row.retry_granted_at = None
+    row.save()
+    _note_end(row, status, quiet(row.run, summary), settled_by)
+
+
+def _note_end(row: Execution, status: str, told: str, settled_by: Actor | None = None) -> None:
+    data = {"status": status, "summary": told, "attempt": row.attempts}
+    if settled_by is not None:
+        data["settled"] = True
+    _note(row, EventName.EXECUTION_FINISHED, data, actor=settled_by or SYSTEM)
+
+
+def _note(
+    row: Execution, name: EventName, data: Mapping[str, Any], *, actor: Actor = SYSTEM
+) -> None:
     facts = {
-        "workflow_id": str(begin.run_id),
-        "position": begin.position,
-        "operation": begin.action.get("operation"),
+        "workflow_id": str(row.run_id),
+        "position": row.position,
+        "operation": row.action.get("operation"),
         **data,
     }
-    if begin.request is not None:
-        services.record_event(begin.request.id, name, facts)
+    if row.request_id is not None:
+        services.record_event(row.request_id, name, facts, actor=actor)
     else:
-        services.record_run_event(begin.run_id, name, facts)
+        services.record_run_event(row.run_id, name, facts, actor=actor)

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from agents.metrics import EXECUTIONS
+from agents.executions import mark
 from agents.models import ENDED, UNSETTLED, Execution, ExecutionStatus, Run
 from agents.standing import locked, need_attention
-from approvals import services, tally
+from approvals import services
 from approvals.actors import able
 from approvals.core.lifecycle import Actor
 from approvals.core.roles import Ability
@@ -56,11 +56,8 @@ def _hold(run_id: UUID, sentence: str) -> int:
         # What was at work, or was not begun yet, may have been carried out since.
         unsettled = Execution.objects.select_for_update().filter(run=run, status__in=UNSETTLED)
         for row in unsettled:
-            if row.status != ExecutionStatus.UNKNOWN:
-                tally.count(EXECUTIONS, ExecutionStatus.UNKNOWN)
-            row.status, row.claim_token, row.retry_granted_at = ExecutionStatus.UNKNOWN, None, None
-            row.summary = f"{sentence} In the backup: {row.summary}" if row.summary else sentence
-            row.save(update_fields=["status", "claim_token", "retry_granted_at", "summary"])
+            told = f"{sentence} In the backup: {row.summary}" if row.summary else sentence
+            mark(row, ExecutionStatus.UNKNOWN, told, claim_token=None)
         Run.objects.filter(pk=run.pk).update(may_continue=False)
         told = f"{sentence} In the backup: {run.attention}" if run.attention else sentence
         need_attention(run.pk, told)

@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 
-from agents.metrics import EXECUTIONS
+from agents.executions import mark
 from agents.models import ENDED, UNSETTLED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import shown_steps
 from agents.registry import BUILT_IN, graph_spec
 from agents.standing import cancel_pending, end, go_on, hint, locked
 from agents.templates import SINGLE_TASK, UnfitTask, single_step, workflow_templates
-from approvals import outbox, services, tally, trail
+from approvals import outbox, services, trail
 from approvals.actors import able
 from approvals.clock import clock
 from approvals.core import intake
@@ -120,27 +120,20 @@ def settle_run(run_id: UUID, outcome: str, *, actor: Actor, reason: str) -> Run:
 def _settle(run: Run, outcome: str, sentence: str, actor: Actor) -> None:
     unsettled = Execution.objects.filter(run=run, status__in=UNSETTLED)
     now = clock()
-    if outcome == "abandon":
-        abandoned = unsettled.update(
-            status=ExecutionStatus.ABANDONED, summary=sentence, finished_at=now, claim_token=None
-        )
-        tally.count(EXECUTIONS, ExecutionStatus.ABANDONED, times=abandoned)
-        end(run, RunStatus.FAILED, {"outcome": "failed", "summary": sentence})
-        cancel_pending(run, actor, sentence)
-        return
-    if outcome == "done":
-        settled = unsettled.update(
-            status=ExecutionStatus.SUCCEEDED, summary=sentence, finished_at=now, claim_token=None
-        )
-        tally.count(EXECUTIONS, ExecutionStatus.SUCCEEDED, times=settled)
-        if not settled:
-            end(run, RunStatus.COMPLETED, {"outcome": "completed", "summary": sentence})
-            cancel_pending(run, actor, sentence)
-            return
-    else:
+    if outcome == "retry":
         unsettled.exclude(status=ExecutionStatus.STARTED).update(
             retry_granted_at=now, claim_token=None
         )
+    else:
+        stands = ExecutionStatus.SUCCEEDED if outcome == "done" else ExecutionStatus.ABANDONED
+        rows = list(unsettled.select_for_update())
+        for row in rows:
+            mark(row, stands, sentence, settled_by=actor, finished_at=now, claim_token=None)
+        if outcome == "abandon" or not rows:
+            status = RunStatus.COMPLETED if outcome == "done" else RunStatus.FAILED
+            end(run, status, {"outcome": status, "summary": sentence})
+            cancel_pending(run, actor, sentence)
+            return
     go_on(run, may_continue=True)
     outbox.nudge_thread(run.thread_id)
 

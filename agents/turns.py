@@ -8,12 +8,12 @@ from uuid import UUID
 from django.db import transaction
 
 from agents import checkpoints, payloads, runtime
-from agents.metrics import EXECUTIONS
+from agents.executions import mark
 from agents.models import ENDED, Execution, ExecutionStatus, Run, RunStatus
 from agents.progress import outcome_of, shown_steps
 from agents.registry import BUILT_IN
 from agents.standing import cancel_pending, end, locked, need_attention
-from approvals import outbox, services, tally, trail, unexpected
+from approvals import outbox, services, trail, unexpected
 from approvals.clock import clock
 from approvals.core.events import WORKFLOW, ChannelBusy, ChannelError, EventName, Snapshot
 from approvals.core.lifecycle import Actor, Status, Via
@@ -130,17 +130,15 @@ def flag_silent_workers(after_seconds: float = SILENT_SECONDS) -> None:
 
 
 def _flag_silent(row: Execution, holder: str) -> None:
-    row.status = ExecutionStatus.UNKNOWN
-    row.summary = (
+    told = (
         f"Step {row.position + 1} ({row.action.get('operation')}) was begun at"
         f" {row.started_at:%Y-%m-%d %H:%M:%S} UTC and had to end by"
         f" {row.lease_until:%Y-%m-%d %H:%M:%S} UTC, but the worker that began it neither ends nor"
         f" dies: {holder}. End that process (kill -9), or that session (pg_terminate_backend) where"
         " the process cannot be reached; look whether the action happened; then settle the run."
     )
-    row.save(update_fields=["status", "summary"])
-    need_attention(row.run_id, row.summary)
-    tally.count(EXECUTIONS, row.status)
+    mark(row, ExecutionStatus.UNKNOWN, told)
+    need_attention(row.run_id, told)
 
 
 def flag_left_behind() -> None:
@@ -148,16 +146,17 @@ def flag_left_behind() -> None:
     left = Execution.objects.filter(
         status=ExecutionStatus.STARTED, lease_until__lte=clock(), run__status__in=ENDED
     )
-    summary = (
+    told = (
         "The worker died while the action was at work, after its run had been cancelled, so it may"
         " or may not have happened. Look."
     )
-    with transaction.atomic():
-        # Whoever records the end just now holds the row, and has the last word.
-        free = left.select_for_update(of=["self"], skip_locked=True).values_list("pk", flat=True)
-        rows = Execution.objects.filter(pk__in=list(free))
-        flagged = rows.update(status=ExecutionStatus.UNKNOWN, summary=summary)
-        tally.count(EXECUTIONS, ExecutionStatus.UNKNOWN, times=flagged)
+    for pk, run_id in list(left.values_list("pk", "run_id")):
+        with transaction.atomic():
+            # Whoever records the end just now holds the run, and has the last word.
+            run = Run.objects.select_for_update(skip_locked=True).filter(pk=run_id).first()
+            row = left.filter(pk=pk).first()
+            if run is not None and row is not None:
+                mark(row, ExecutionStatus.UNKNOWN, told)
 
 
 def _capture(run: Run, position: runtime.Position) -> None:
@@ -221,4 +220,3 @@ def _record(run: Run, position: runtime.Position) -> None:
             return
         status, result = outcome_of(row, position.values)
         end(row, status, result)
-        services.record_run_event(row.pk, EventName.RUN_ENDED, {"status": status})

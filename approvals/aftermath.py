@@ -72,6 +72,10 @@ def _execution(row: "ApprovalRequest", log: Log, now: datetime) -> Sequence[Step
             return [Step(Mark.TROUBLE, f"The operation was begun{again}.", began.at)]
         return [Step(Mark.NOW, f"The operation is being carried out{again}.", began.at)]
     summary = plain(ended.data.get("summary") or "", keep="\n")
+    if ended.data.get("settled"):
+        counts = "as done" if ended.data.get("status") == "succeeded" else "as not done"
+        said = f"The operation counts {counts}: a person has looked."
+        return [Step(Mark.DONE if counts == "as done" else Mark.NEVER, said, ended.at, summary)]
     how = {
         "succeeded": Step(Mark.DONE, "The operation succeeded.", ended.at, summary),
         "failed": Step(Mark.TROUBLE, "The operation failed.", ended.at, summary),

@@ -260,6 +260,9 @@ def _executed(data: Mapping[str, Any]) -> Told:
         "held": "could not begin the operation",
     }
     phrase = phrases.get(str(data.get("status")), "carried the operation out")
+    if data.get("settled"):
+        happened = data.get("status") == "succeeded"
+        phrase = f"counted the operation as {'done' if happened else 'not done'}"
     return Told(phrase, _text(data, "summary"))
 
 

@@ -37,8 +37,8 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
     """Send the action's body with the key in `Idempotency-Key`, within its time limit.
 
     2xx succeeds; 3xx and 4xx fail. A lost answer or 5xx is repeated for an idempotent action, with
-    the same key; otherwise, and when the repetitions are used up, OutcomeUnknown is raised.
-    NotBegun where no attempt left this machine.
+    the same key; otherwise, and when the repetitions are used up or refused, OutcomeUnknown is
+    raised. NotBegun where no attempt left this machine.
     """
     deadline = time.monotonic() + float(action["timeout_seconds"])
     headers = _headers(action, idempotency_key)
@@ -47,10 +47,12 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
     with open_client_until(deadline, headers=headers) as client:
         for pause in (*PAUSES_SECONDS, None):
             attempt = _attempt(client, action, deadline, credentials)
-            if attempt.status and attempt.status < 500:
+            final = 0 < attempt.status < 500
+            # A refusal says nothing of an attempt before, which may be at work still.
+            if final and not (uncertain and attempt.status >= 300):
                 return _answered(attempt)
             uncertain = uncertain or attempt.begun
-            if attempt.refused or (attempt.begun and not action["idempotent"]):
+            if final or attempt.refused or (attempt.begun and not action["idempotent"]):
                 break
             if pause is None or time.monotonic() + pause >= deadline:
                 break

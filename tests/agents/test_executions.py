@@ -123,59 +123,30 @@ def test_a_worker_that_dies_inside_an_idempotent_action_is_followed_by_a_repeat(
 
 
 NOBODY_LISTENS = "The call was not begun: nobody listens."
-IN_DOUBT = (
-    " But an earlier attempt has no known end, and may have taken effect."
-    " Look, then settle the run."
-)
 
 
-def test_what_may_have_happened_before_is_not_called_not_begun(
-    worker: Worker, operator: Actor
+def test_what_may_have_happened_unasked_is_told_of_when_the_rules_get_stricter(
+    worker: Worker, operator: Actor, changed_rules: Callable[..., None]
 ) -> None:
-    run = worker.start("task", operation="rollback")
-    approve_and_die(worker, run)
-    executors.next_outcomes += ["die", "refuse", "refuse"]
-    leases_end()
+    executors.next_outcomes.append("die")
     with pytest.raises(WorkerDied):
-        worker.turn()
-    for reason in ("Its worker is gone.", "It may safely happen twice."):
-        leases_end()
-        worker.turn()
-        run.refresh_from_db()
-        assert (run.status, run.attention) == ("needs_attention", NOBODY_LISTENS + IN_DOUBT)
-        assert Execution.objects.get().status == "unknown"
-        services.settle_run(run.pk, "retry", actor=operator, reason=reason)
-    worker.turn()
-    run.refresh_from_db()
-    assert (run.status, len(executors.begun)) == ("completed", 5)
-    done = Execution.objects.get()
-    assert (done.status, done.summary) == ("succeeded", "exited 0")
-
-
-def test_what_may_have_happened_and_is_too_late_to_repeat_is_in_doubt_too(worker: Worker) -> None:
-    run = worker.start("task", operation="rollback")
-    request = approve_and_die(worker, run)
+        worker.start("task", operation="rollback", environment="staging")
+    run = Run.objects.get()
     leases_end()
-    scenes.let_approval_grow_old(request)
+    changed_rules(
+        "  - {name: strict, conditions: {operation: rollback}, risk_level: high,"
+        " requires_approval: true}\n"
+    )
     worker.turn()
     run.refresh_from_db()
+    told = "The rules now require an approval for a step that had none."
     assert run.status == "needs_attention"
-    assert "should have run within" in run.attention
-    assert run.attention.endswith(IN_DOUBT)
-    assert (Execution.objects.get().status, len(executors.begun)) == ("unknown", 1)
-
-
-def test_what_may_have_happened_and_cannot_be_repeated_is_in_doubt_too(
-    worker: Worker, settings: Any
-) -> None:
-    run = worker.start("task", operation="rollback")
-    approve_and_die(worker, run)
-    leases_end()
-    settings.HITL_EXECUTORS = {"http": settings.HITL_EXECUTORS["http"]}
+    assert run.attention.startswith(f"{told} But an earlier attempt has no known end")
+    services.settle_run(run.pk, "done", actor=operator, reason="It happened.")
     worker.turn()
     run.refresh_from_db()
-    assert run.attention.startswith("The approved action was not begun. There is no executor")
-    assert run.attention.endswith(IN_DOUBT)
+    assert (run.status, len(executors.begun)) == ("completed", 1)
+    assert [step["status"] for step in run.steps] == ["succeeded"]
 
 
 def test_a_worker_that_dies_between_the_verdict_and_the_action_is_followed_by_one_that_acts(

@@ -132,6 +132,23 @@ def test_a_call_that_may_have_been_done_is_not_made_twice(
     assert len(sandbox.requests("hooks")) == 1
 
 
+@pytest.mark.parametrize("refusal", [409, 429, 401, 307])
+def test_a_refused_repetition_says_nothing_of_the_attempt_before_it(
+    monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    answers = [504, refusal]
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(answers.pop(0))
+        handler.end_headers()
+
+    with serving(answer) as url:
+        monkeypatch.setenv(BASE, url)
+        with pytest.raises(OutcomeUnknown, match=f"it was answered {refusal}"):
+            carry_out(call(f"{url}/migrations", idempotent=True))
+    assert answers == []
+
+
 def test_an_idempotent_call_that_is_never_answered_ends_as_unknown(sandbox: Sandbox) -> None:
     sandbox.fault("hooks", "status", status=503)
     with pytest.raises(OutcomeUnknown, match="was answered 503"):

@@ -22,11 +22,13 @@ from agents import checkpoints, executions, fit, payloads
 from agents.executions import NeedsAttention, StillRunning
 from agents.models import ENDED, Run, RunStatus
 from agents.registry import BUILT_IN, GraphSpec, graph_spec, kept_spec
-from agents.standing import as_told, cancel_pending, need_attention
+from agents.standing import as_told, cancel_pending, locked, need_attention
 from approvals import outbox, services, trail, unexpected
 from approvals.clock import clock
+from approvals.core.canonical import digest
 from approvals.core.events import ChannelBusy, EventName, Snapshot
 from approvals.core.lifecycle import Status
+from approvals.core.risk import Assessment
 from approvals.errors import Refusal
 from approvals.models import DatabaseIdentity
 from approvals.selectors.request import asked_of_people, timeline
@@ -315,9 +317,28 @@ class _Thread:
             # What people were asked stays theirs, also when the rules have changed since.
             if (item.id, ask.digest) in asked:
                 continue
-            if not services.assess_task(ask.task, ask.agent).requires_approval:
+            assessment = services.assess_task(ask.task, ask.agent)
+            if not assessment.requires_approval:
+                self._leave_record(item, ask, assessment)
                 answers[item.id] = payloads.unattended_verdict(ask, item.id)
         return answers
+
+    def _leave_record(self, item: Interrupt, ask: payloads.Ask, assessment: Assessment) -> None:
+        """Tell the log of what the rules let through; of the built-in graph's the action tells."""
+        if self.run.graph == BUILT_IN:
+            return
+        with transaction.atomic():
+            run = locked(self.run.pk)
+            # After a crash the same is let through once more.
+            told = (
+                (entry.data.get("interrupt_id"), entry.data["digest"])
+                for entry in timeline(run.pk)
+                if entry.name == EventName.NOT_REQUIRED
+            )
+            if (item.id, digest(ask.task)) not in told:
+                services.record_not_required(
+                    run.pk, ask.task, ask.agent, assessment, interrupt_id=item.id
+                )
 
     def _was_used(self, request_id: UUID) -> bool:
         """Whether any node of the thread, in any subgraph, was given this request's verdict."""

@@ -28,11 +28,7 @@ PAGE_SIZE = 50
 ATTENTION_SHOWN = 20
 ENTRIES_SHOWN = 200
 # What a run's own page tells; who voted and which channel was told stands on the request's.
-_TOLD = tuple(
-    name
-    for name in EventName
-    if name.startswith(("run.", "execution.", "request.")) and name != EventName.NOT_REQUIRED
-)
+_TOLD = tuple(name for name in EventName if name.startswith(("run.", "execution.", "request.")))
 _PART_OF_ID = re.compile(r"[0-9a-f]{4,32}")
 
 

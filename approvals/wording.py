@@ -225,6 +225,12 @@ def _opened(data: Mapping[str, Any]) -> Told:
     return Told(f"opened the request{for_whom}")
 
 
+def _let_through(data: Mapping[str, Any]) -> Told:
+    what = plain(data.get("operation") or "the operation")
+    where = f" in {plain(data['environment'])}" if data.get("environment") else ""
+    return Told(f"let {what}{where} run: the rules ask for no approval")
+
+
 def _voted(data: Mapping[str, Any]) -> Told:
     count = f" ({data.get('approvals')} of {data.get('quorum')})"
     approves = data.get("choice") == Choice.APPROVE
@@ -271,7 +277,7 @@ def _says(phrase: str, key: str = "reason") -> Callable[[Mapping[str, Any]], Tol
 
 
 _PHRASES: Mapping[EventName, Callable[[Mapping[str, Any]], Told]] = {
-    EventName.NOT_REQUIRED: _says("let the operation run: the rules ask for no approval"),
+    EventName.NOT_REQUIRED: _let_through,
     EventName.OPENED: _opened,
     EventName.APPROVED: lambda _: Told("approved the request"),
     EventName.REJECTED: lambda _: Told("rejected the request"),

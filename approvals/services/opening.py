@@ -110,9 +110,13 @@ def record_not_required(
     agent_name: str,
     assessment: Assessment,
     *,
+    interrupt_id: str = "",
     actor: Actor = SYSTEM,
 ) -> None:
-    """Leave an audit entry that the rules let an operation through without a human."""
+    """Leave an audit entry that the rules let an operation through without a human.
+
+    In the stream of the run whose interrupt asked, or in one of its own.
+    """
     data = {
         "agent": agent_name,
         "operation": task["operation"],
@@ -120,6 +124,7 @@ def record_not_required(
         "risk_level": assessment.risk_level,
         "matches": [asdict(match) for match in assessment.matches],
         "digest": digest(task),
+        **({"interrupt_id": interrupt_id} if interrupt_id else {}),
     }
     with transaction.atomic():
         audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, clock(), data)])

@@ -8,7 +8,7 @@ import pytest
 from django.db import InternalError, connection
 from psycopg.errors import IdleInTransactionSessionTimeout
 
-from agents import checkpoints, services
+from agents import checkpoints, payloads, services
 from agents.models import Execution, Run
 from approvals import outbox
 from approvals.actors import user_actor
@@ -18,6 +18,8 @@ from tests.agents import graphs_of_others as others
 from tests.agents import scenes
 from tests.agents.executors_of_tests import WorkerDied
 from tests.agents.worker import Worker
+from tests.approvals.pages import read, signed_in
+from tests.approvals.scenes import manager
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,6 +139,27 @@ def test_what_the_rules_let_through_is_answered_at_once(worker: Worker) -> None:
     assert request.environment == "production"
     worker.decide(request)
     assert done(run) == ["rules", "ada"]
+    entry = AuditEntry.objects.get(stream=run.pk, name="request.not_required")
+    assert (entry.data["operation"], entry.data["environment"]) == ("update_docs", "development")
+    page = read(signed_in(manager("maria")).get(f"/runs/{run.pk}/"))
+    assert "let update_docs in development run: the rules ask for no approval" in page.text
+
+
+def test_what_is_let_through_once_more_after_a_crash_leaves_one_record(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise WorkerDied
+
+    with monkeypatch.context() as patched:
+        patched.setattr(payloads, "unattended_verdict", dies)
+        with pytest.raises(WorkerDied):
+            worker.start("needs_nobody")
+    Run.objects.update(lease_until="2020-01-01T00:00:00Z")
+    worker.turn()
+    run = Run.objects.get()
+    assert [request.environment for request in worker.pending(run)] == ["production"]
+    assert AuditEntry.objects.filter(stream=run.pk, name="request.not_required").count() == 1
 
 
 def test_a_payload_that_changed_while_it_waited_supersedes_the_request(worker: Worker) -> None:

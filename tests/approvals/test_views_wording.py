@@ -79,6 +79,11 @@ def test_every_event_has_words_even_with_nothing_else_known_of_it() -> None:
     [
         (EventName.RUN_ENDED, {"status": "rejected"}, ("ended the run as rejected", "")),
         (
+            EventName.NOT_REQUIRED,
+            {"operation": "run_tests", "environment": "staging"},
+            ("let run_tests in staging run: the rules ask for no approval", ""),
+        ),
+        (
             EventName.RUN_SETTLED,
             {"outcome": "retry", "reason": "Nothing had changed."},
             ("settled the run as retry", "Nothing had changed."),

@@ -186,11 +186,11 @@ def _may_have_happened(facts: Facts, row: Json) -> bool:
         return False
     if not row["action"]["idempotent"]:
         return True
-    # After a death it is begun again; only the other side may leave it open how it ended, or not
-    # be reached by the repetition.
-    died = str(row["summary"]).startswith("The worker died")
-    repeated = "an earlier attempt has no known end" not in row["summary"] or row["attempts"] > 1
-    return far and not died and repeated
+    if "an earlier attempt has no known end" in row["summary"]:
+        # It was begun again, which came to nothing or failed.
+        return bool(row["attempts"] > 1)
+    # After a death it is begun again; only the other side may leave it open how it ended.
+    return far and not str(row["summary"]).startswith("The worker died")
 
 
 def steps_were_taken(facts: Facts) -> Iterator[str]:

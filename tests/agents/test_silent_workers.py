@@ -81,7 +81,7 @@ def names(run: Run) -> list[str]:
 def ends(run: Run) -> list[str]:
     """How the action of the run stood, each time the audit log was told, in order."""
     entries = AuditEntry.objects.filter(
-        stream=Execution.objects.get(run=run).request_id, name="execution.finished"
+        stream__in=[Execution.objects.get(run=run).request_id], name="execution.finished"
     )
     return [data["status"] for data in entries.order_by("number").values_list("data", flat=True)]
 

@@ -71,10 +71,14 @@ class _Begin:
 
 @dataclass(frozen=True)
 class _Claim:
-    """An action that is this worker's to begin; `doubt` says that it may have happened before."""
+    """An action that is this worker's to begin.
+
+    `doubt` says that it may have happened before; `granted`, that a person lets it begin again.
+    """
 
     row: Execution
     doubt: str
+    granted: bool
 
 
 def run_approved(run_id: UUID, position: int, request_id: UUID) -> Ended:
@@ -123,8 +127,8 @@ def _run(begin: _Begin) -> Ended:
         _finish(begin, claimed.row, ExecutionStatus.UNKNOWN, summary=str(error))
         raise NeedsAttention(str(error)) from error
     facts = {"output": result.output, "data": dict(result.data)}
-    if claimed.doubt and not result.succeeded:
-        # Such as the answer that it is being done already, or has been.
+    if claimed.doubt and not claimed.granted and not result.succeeded:
+        # It may have been refused for being done already. Who granted it has looked.
         told = f"It was begun once more, and {result.summary}. {claimed.doubt}"
         _finish(begin, claimed.row, ExecutionStatus.UNKNOWN, summary=told, **facts)
         raise NeedsAttention(told)
@@ -184,7 +188,7 @@ def _claim(begin: _Begin) -> _Claim | Ended | NeedsAttention:
         row.save()
         _note(row, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})
         trail.tell(log, "Execution started", position=row.position, attempt=row.attempts)
-    return _Claim(row, doubt)
+    return _Claim(row, doubt, granted_at is not None)
 
 
 def _unfit(begin: _Begin) -> str:

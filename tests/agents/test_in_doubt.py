@@ -64,6 +64,20 @@ def test_a_repetition_that_fails_says_nothing_of_the_attempt_before_it(worker: W
     assert (row.status, row.summary, row.output) == ("unknown", told, "no disk left")
 
 
+def test_what_fails_when_a_person_let_it_begin_again_has_failed(
+    worker: Worker, operator: Actor
+) -> None:
+    run = worker.start("task")
+    approve_and_die(worker, run)
+    leases_end()
+    worker.turn()
+    executors.next_outcomes.append("fail")
+    services.settle_run(run.pk, "retry", actor=operator, reason="I looked: it did not happen.")
+    worker.turn()
+    run.refresh_from_db()
+    assert (run.status, Execution.objects.get().summary) == ("failed", "exited 3")
+
+
 def test_what_may_have_happened_and_is_too_late_to_repeat_is_in_doubt_too(worker: Worker) -> None:
     run = worker.start("task", operation="rollback")
     request = approve_and_die(worker, run)

@@ -183,7 +183,8 @@ def _claim(begin: _Begin) -> _Claim | Ended | NeedsAttention:
         row.attempts += 1
         row.claim_token = uuid4()
         row.lease_until = now + timedelta(seconds=_lease_seconds(begin))
-        row.started_at, row.finished_at, row.summary = now, None, ""
+        row.started_at, row.finished_at = now, None
+        row.summary, row.output, row.data = "", "", {}
         row.retry_granted_at = None
         row.save()
         _note(row, EventName.EXECUTION_STARTED, {"attempt": row.attempts, "digest": row.digest})

@@ -31,7 +31,7 @@ from approvals.core.lifecycle import Status
 from approvals.core.risk import Assessment
 from approvals.errors import Refusal
 from approvals.models import DatabaseIdentity
-from approvals.selectors.request import asked_of_people, timeline
+from approvals.selectors.request import asked_of_people, timeline, was_let_through
 
 log = logging.getLogger(__name__)
 
@@ -329,15 +329,12 @@ class _Thread:
             return
         with transaction.atomic():
             run = locked(self.run.pk)
+            if run.status in {*ENDED, RunStatus.NEEDS_ATTENTION}:
+                raise _Overtaken
             # After a crash the same is let through once more.
-            told = (
-                (entry.data.get("interrupt_id"), entry.data["digest"])
-                for entry in timeline(run.pk)
-                if entry.name == EventName.NOT_REQUIRED
-            )
-            if (item.id, digest(ask.task)) not in told:
+            if not was_let_through(run.pk, item.id, digest(ask.task)):
                 services.record_not_required(
-                    run.pk, ask.task, ask.agent, assessment, interrupt_id=item.id
+                    run.pk, ask.task, ask.agent, assessment, asker=run, interrupt_id=item.id
                 )
 
     def _was_used(self, request_id: UUID) -> bool:

@@ -32,16 +32,12 @@ def locked(run_id: UUID) -> Run:
 
 
 def end(run: Run, status: RunStatus, result: Mapping[str, Any]) -> None:
-    """Give a locked run, which has not ended yet, its last status, its steps and its result.
-
-    The log is told, but of a run that was cancelled, which its own verb tells with the reason.
-    """
+    """Give a locked run, which has not ended yet, its last status, its steps and its result."""
     run.status, run.result, run.ended_at = status, dict(result), clock()
     run.attention = ""
     run.save(update_fields=["status", "steps", "result", "ended_at", "attention"])
     tally.count(RUNS_ENDED, status)
-    if status != RunStatus.CANCELLED:
-        services.record_run_event(run.pk, EventName.RUN_ENDED, {"status": status})
+    services.record_run_event(run.pk, EventName.RUN_ENDED, {"status": status})
     trail.tell(log, "Run ended", status=status)
 
 

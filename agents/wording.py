@@ -204,7 +204,7 @@ def happened(run: Run, entry: "AuditEntry", requests: Mapping[UUID, Asked]) -> H
     about = ""
     if isinstance(position := entry.data.get("position"), int):
         about = f"step {position + 1}"
-    if (attempt := entry.data.get("attempt", 1)) != 1:
+    if (attempt := entry.data.get("attempt", 1)) > 1:
         about = f"{about}, attempt {attempt}"
     return Happening(entry, words.phrase, quote, plain(about), requests.get(entry.stream))
 

@@ -37,7 +37,7 @@ ADDED_WITHIN = """ARRAY(
 _RAISE = f"""
 INSERT INTO {Tally._meta.db_table} AS sums
     (metric, "values", shard, count, microseconds, within)
-SELECT %s::text, %s::text[], shard, %s::bigint, %s::bigint, %s::bigint[]
+SELECT %s::text, %s::text[], shard, 1, %s::bigint, %s::bigint[]
 FROM (SELECT generate_series(pg_backend_pid() %% {_USUAL_SHARDS}, {_MAX_SHARDS}) AS shard) AS any_of
 WHERE pg_try_advisory_xact_lock({_LOCKS}, shard)
 LIMIT 1
@@ -121,10 +121,9 @@ DECISION_TO_RESUME = declare(
 )
 
 
-def count(metric: TalliedMetric, *values: str, times: int = 1) -> None:
+def count(metric: TalliedMetric, *values: str) -> None:
     """Raise a counter, in the caller's transaction or, where there is none, in one of its own."""
-    if times:
-        _raise(metric, values, times, 0, [])
+    _raise(metric, values, 0, [])
 
 
 def observe(metric: TalliedMetric, *values: str, seconds: float) -> None:
@@ -132,17 +131,15 @@ def observe(metric: TalliedMetric, *values: str, seconds: float) -> None:
     # A clock may be set back; a sum must not.
     microseconds = max(0, round(seconds * 1_000_000))
     within = [int(microseconds <= round(bound * 1_000_000)) for bound in metric.bounds]
-    _raise(metric, values, 1, microseconds, within)
+    _raise(metric, values, microseconds, within)
 
 
-def _raise(
-    metric: TalliedMetric, values: Values, times: int, microseconds: int, within: list[int]
-) -> None:
+def _raise(metric: TalliedMetric, values: Values, microseconds: int, within: list[int]) -> None:
     texts = tuple(str(value) for value in values)
     if texts not in metric.known:
         raise ValueError(f"{metric.name} is not declared to have the labels {texts}.")
     with connection.cursor() as cursor:
-        cursor.execute(_RAISE, [metric.name, list(texts), times, microseconds, within])
+        cursor.execute(_RAISE, [metric.name, list(texts), microseconds, within])
         if cursor.rowcount != 1:
             # So many do not count at once: somebody holds the locks. What is counted goes on.
             log.error("No shard of %s was free: %s was not counted", metric.name, texts)

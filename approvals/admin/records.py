@@ -116,9 +116,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     def stream_page(self, row: AuditEntry) -> SafeString | str:
         """The way to what the stream is about, as far as the event's name tells."""
         kind, short = row.name.partition(".")[0], str(row.stream)[:8]
-        if kind in {"approver", "database", "token"} or row.name == EventName.NOT_REQUIRED:
+        if kind in {"approver", "database", "token"}:
             return short
-        if kind == "execution":
+        if kind == "execution" or row.name == EventName.NOT_REQUIRED:
             # In the request's stream, or in the run's where no request was needed.
             return cells.link(f"?q={row.stream}", short)
         try:

@@ -12,7 +12,7 @@ from django.db.models.functions import RowNumber
 from approvals.actors import able
 from approvals.clock import clock
 from approvals.core import intake, lifecycle
-from approvals.core.events import Snapshot
+from approvals.core.events import EventName, Snapshot
 from approvals.core.lifecycle import Actor, Choice, Refused, Status
 from approvals.core.roles import to_cancel
 from approvals.errors import RequestNotFound
@@ -85,6 +85,13 @@ def may_cancel(row: ApprovalRequest, actor: Actor, now: datetime) -> bool:
     """Whether `cancel_request` would take this actor's word at that time."""
     pending = status_at(row, now) is Status.PENDING
     return pending and able(actor, to_cancel(actor, row.opened_by_id))
+
+
+def was_let_through(stream: UUID, interrupt_id: str, task_digest: str) -> bool:
+    """Whether the log tells that the rules let through what a run's interrupt asked for."""
+    told = {"interrupt_id": interrupt_id, "digest": task_digest}
+    entries = AuditEntry.objects.filter(stream=stream, name=EventName.NOT_REQUIRED)
+    return entries.filter(data__contains=told).exists()
 
 
 def timeline(stream: UUID) -> Sequence[AuditEntry]:

@@ -110,12 +110,14 @@ def record_not_required(
     agent_name: str,
     assessment: Assessment,
     *,
+    asker: masking.Given,
     interrupt_id: str = "",
     actor: Actor = SYSTEM,
 ) -> None:
     """Leave an audit entry that the rules let an operation through without a human.
 
-    In the stream of the run whose interrupt asked, or in one of its own.
+    In the stream of the run whose interrupt asked, or in one of its own; without the secrets of
+    the `asker`, a run or a request that never was.
     """
     data = {
         "agent": agent_name,
@@ -127,7 +129,8 @@ def record_not_required(
         **({"interrupt_id": interrupt_id} if interrupt_id else {}),
     }
     with transaction.atomic():
-        audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, clock(), data)])
+        told = masking.quiet_json(asker, data)
+        audit.append([Fact(stream, EventName.NOT_REQUIRED, actor, clock(), told)])
 
 
 def _policy(
@@ -216,7 +219,7 @@ def _spare(row: ApprovalRequest, assessment: Assessment, actor: Actor) -> None:
             idempotency_digest=row.idempotency_digest,
             risk_level=assessment.risk_level,
         )
-    record_not_required(row.pk, row.task, row.agent_name, assessment, actor=actor)
+    record_not_required(row.pk, row.task, row.agent_name, assessment, asker=row, actor=actor)
 
 
 def _insert(row: ApprovalRequest, frozen: Policy, actor: Actor) -> None:

@@ -42,23 +42,26 @@ def call_http(action: Mapping[str, Any], *, idempotency_key: str) -> ActionResul
     """
     deadline = time.monotonic() + float(action["timeout_seconds"])
     headers = _headers(action, idempotency_key)
-    uncertain = False
+    # What came of the first attempt that may have been done.
+    doubtful = ""
     credentials = Credentials(headers[name] for name in action["headers_env"])
     with open_client_until(deadline, headers=headers) as client:
         for pause in (*PAUSES_SECONDS, None):
             attempt = _attempt(client, action, deadline, credentials)
             final = 0 < attempt.status < 500
             # A refusal says nothing of an attempt before, which may be at work still.
-            if final and not (uncertain and attempt.status >= 300):
+            if final and not (doubtful and attempt.status >= 300):
                 return _answered(attempt)
-            uncertain = uncertain or attempt.begun
+            if attempt.begun:
+                doubtful = doubtful or attempt.sentence
             if final or attempt.refused or (attempt.begun and not action["idempotent"]):
                 break
             if pause is None or time.monotonic() + pause >= deadline:
                 break
             time.sleep(pause)
-    if uncertain:
-        raise OutcomeUnknown(f"The call may or may not have taken effect: it {attempt.sentence}.")
+    if doubtful:
+        then = "" if attempt.sentence == doubtful else f", and then {attempt.sentence}"
+        raise OutcomeUnknown(f"The call may or may not have taken effect: it {doubtful}{then}.")
     raise NotBegun(f"The call was not begun: it {attempt.sentence}.")
 
 

@@ -6,13 +6,14 @@ import pytest
 
 from agents import services
 from agents.models import Execution
+from approvals import services as approvals
 from approvals.core.lifecycle import Actor
 from tests.agents import executors_of_tests as executors
 from tests.agents import scenes
 from tests.agents.executors_of_tests import WorkerDied
 from tests.agents.test_executions import NOBODY_LISTENS, approve_and_die, leases_end
 from tests.agents.worker import Worker
-from tests.approvals.pages import page_of, signed_in
+from tests.approvals.pages import page_of, read, signed_in
 from tests.approvals.scenes import manager
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -144,6 +145,51 @@ def test_the_requests_page_tells_what_a_person_has_settled(
     assert f"Settled as {outcome} by olga: I looked." in text
     assert "The run has ended: " in text
     assert "is being carried out" not in text
+
+
+def test_the_requests_page_tells_what_was_settled_that_never_began(
+    worker: Worker, operator: Actor
+) -> None:
+    run = worker.start("task")
+    request = worker.pending(run)[0]
+    worker.vote(request)
+    scenes.let_approval_grow_old(request)
+    worker.turn()
+    client = signed_in(manager("maria"))
+    assert "The operation was not begun." in page_of(client, request.pk).text
+    assert "attempt" not in read(client.get(f"/runs/{run.pk}/")).text
+    services.settle_run(run.pk, "done", actor=operator, reason="I did it by hand.")
+    worker.turn()
+    text = page_of(client, request.pk).text
+    assert "The operation counts as done: a person has looked." in text
+    assert "The operation was not begun" not in text
+
+
+def test_a_run_whose_request_was_cancelled_is_told_to_have_ended(
+    worker: Worker, operator: Actor
+) -> None:
+    run = worker.start("task")
+    request = worker.pending(run)[0]
+    approvals.cancel_request(request.pk, actor=operator, reason="Not this week.")
+    worker.turn()
+    run.refresh_from_db()
+    assert run.status == "cancelled"
+    text = page_of(signed_in(manager("maria")), request.pk).text
+    assert "The run has ended: cancelled." in text
+    assert "The run goes on." not in text
+
+
+def test_what_an_attempt_left_is_not_the_next_ones(worker: Worker, operator: Actor) -> None:
+    run = worker.start("task", operation="rollback")
+    approve_and_die(worker, run)
+    executors.next_outcomes += ["fail", "refuse"]
+    leases_end()
+    worker.turn()
+    assert Execution.objects.get().output == "no disk left"
+    services.settle_run(run.pk, "retry", actor=operator, reason="There is room now.")
+    worker.turn()
+    row = Execution.objects.get()
+    assert (row.status, row.output, row.data) == ("unknown", "", {})
 
 
 def test_the_requests_page_of_an_abandoned_run_says_that_nothing_was_begun(

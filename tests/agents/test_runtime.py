@@ -11,6 +11,7 @@ from psycopg.errors import IdleInTransactionSessionTimeout
 from agents import checkpoints, payloads, services
 from agents.models import Execution, Run
 from approvals import outbox
+from approvals import services as approvals
 from approvals.actors import user_actor
 from approvals.core.lifecycle import Actor, Choice, Via
 from approvals.models import AuditEntry, Delivery
@@ -143,6 +144,21 @@ def test_what_the_rules_let_through_is_answered_at_once(worker: Worker) -> None:
     assert (entry.data["operation"], entry.data["environment"]) == ("update_docs", "development")
     page = read(signed_in(manager("maria")).get(f"/runs/{run.pk}/"))
     assert "let update_docs in development run: the rules ask for no approval" in page.text
+
+
+def test_nothing_is_let_through_in_a_run_that_has_ended(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends_meanwhile(*given: Any) -> Any:
+        run = Run.objects.get()
+        services.cancel_run(run.pk, actor=user_actor(run.opened_by, Via.API), reason="Stop.")
+        return assess(*given)
+
+    assess = approvals.assess_task
+    monkeypatch.setattr(approvals, "assess_task", ends_meanwhile)
+    run = worker.start("needs_nobody")
+    assert run.status == "cancelled"
+    assert not AuditEntry.objects.filter(stream=run.pk, name="request.not_required").exists()
 
 
 def test_what_is_let_through_once_more_after_a_crash_leaves_one_record(

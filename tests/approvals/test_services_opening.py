@@ -12,7 +12,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from approvals import policy, services
-from approvals.audit import SYSTEM
 from approvals.clock import clock
 from approvals.core.canonical import digest
 from approvals.core.lifecycle import Actor, Via, refusal
@@ -313,7 +312,9 @@ def test_a_record_that_none_was_needed_can_stand_in_a_stream_that_exists() -> No
     task = {"operation": "lint", "environment": "test"}
     assessment = services.assess_task(task, "cicd")
     for _ in range(2):
-        services.record_not_required(stream, task, "cicd", assessment, actor=SYSTEM)
+        services.record_not_required(
+            stream, task, "cicd", assessment, asker=ApprovalRequest(task=task)
+        )
     assert entries(stream) == ["request.not_required"] * 2
 
 

@@ -144,7 +144,9 @@ def test_a_refused_repetition_says_nothing_of_the_attempt_before_it(
 
     with serving(answer) as url:
         monkeypatch.setenv(BASE, url)
-        with pytest.raises(OutcomeUnknown, match=f"it was answered {refusal}"):
+        with pytest.raises(
+            OutcomeUnknown, match=f"it was answered 504, and then was answered {refusal}"
+        ):
             carry_out(call(f"{url}/migrations", idempotent=True))
     assert answers == []
 

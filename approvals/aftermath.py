@@ -63,9 +63,9 @@ def outcome(row: "ApprovalRequest", log: Log, now: datetime) -> Sequence[Step]:
 def _execution(row: "ApprovalRequest", log: Log, now: datetime) -> Sequence[Step]:
     began = _last(log.own, EventName.EXECUTION_STARTED)
     ended = _last(log.own, EventName.EXECUTION_FINISHED)
-    if began is None and ended is None:
-        return list(_not_begun(row, log, now))
-    if began is not None and (ended is None or ended.number < began.number):
+    if ended is None or (began is not None and ended.number < began.number):
+        if began is None:
+            return list(_not_begun(row, log, now))
         attempt = began.data.get("attempt", 1)
         again = "" if attempt == 1 else f", attempt {plain(attempt)}"
         if _attention(log) is not None:

@@ -147,11 +147,11 @@ def test_what_the_rules_let_through_is_answered_at_once(worker: Worker) -> None:
 
 
 def test_nothing_is_let_through_in_a_run_that_has_ended(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, operator: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ends_meanwhile(*given: Any) -> Any:
         run = Run.objects.get()
-        services.cancel_run(run.pk, actor=user_actor(run.opened_by, Via.API), reason="Stop.")
+        services.cancel_run(run.pk, actor=operator, reason="Stop.")
         return assess(*given)
 
     assess = approvals.assess_task

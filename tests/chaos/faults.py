@@ -79,6 +79,8 @@ class Injector:
         self._healing: list[tuple[float, Heal]] = []
         self._broken: list[tuple[float, Any]] = []
         self._looked = 0.0
+        # The workers that were seen to be ready, by their process.
+        self._ready: set[int] = set()
         self.breaches: dict[str, list[str]] = {
             # Nothing that strikes another is a reason to end.
             "nothing_ended_by_itself": [],
@@ -234,8 +236,19 @@ class Injector:
         return self._seconds(), lambda: self.stage.start_part(name)
 
     def _kill_pool_process(self, name: str) -> None:
-        """Leave a worker one process short, whose work nobody gives back."""
-        pool = self.stage.pool_of(name) if name in self.stage.processes else ()
+        """Leave a worker one process short, whose work nobody gives back.
+
+        Not as it starts: one that lost a process before it ran ends, and leaves it to whoever
+        started it to do so again.
+        """
+        if name not in self.stage.processes:
+            raise NothingToStrike
+        worker = self.stage.processes[name].pid
+        if worker not in self._ready:
+            if f"-{worker}@" in self.stage.log(name).read_text(errors="replace"):
+                self._ready.add(worker)
+            raise NothingToStrike
+        pool = self.stage.pool_of(name)
         if not pool:
             raise NothingToStrike
         with suppress(ProcessLookupError):

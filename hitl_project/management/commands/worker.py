@@ -2,13 +2,13 @@
 
 import gc
 import os
-import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
 
 from celery.apps import worker as celery_worker
+from celery.bin.celery import celery
 from celery.signals import heartbeat_sent
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -17,7 +17,6 @@ from django.db import connection
 from approvals.core.queues import Queue
 from approvals.services import beat_heart
 from hitl_project import grants
-from hitl_project.celery import app
 from hitl_project.logs import write_line
 
 HEARTBEAT_SECONDS = 5.0
@@ -40,7 +39,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, queues: str, concurrency: int, **_: object) -> None:
-        """Run Celery in this process."""
+        """Run Celery in this process, and exit with its status."""
         grants.warn_of_what_is_out_of_place()
         if Queue.RUNS in queues.split(","):
             # Slow to load, so loaded once and shared, before the pool's processes are forked.
@@ -53,15 +52,14 @@ class Command(BaseCommand):
         celery_worker.safe_say = write_line
         # Named by queues and process, because Celery wants every worker's name to be its own.
         name = f"{queues.replace(',', '-')}-{os.getpid()}@%h"
-        sys.exit(
-            app.start(
-                [
-                    *("--quiet", "--skip-checks", "worker"),
-                    *("--queues", queues, "--concurrency", str(concurrency), "--hostname", name),
-                    *("--pool", "prefork", "-O", "fair", "--without-gossip", "--without-mingle"),
-                    *("--loglevel", settings.LOGGING["root"]["level"]),
-                ]
-            )
+        # As from the shell: `app.start` would pass by how it ended, and say that all was well.
+        celery.main(
+            [
+                *("--app", "hitl_project.celery", "--quiet", "--skip-checks", "worker"),
+                *("--queues", queues, "--concurrency", str(concurrency), "--hostname", name),
+                *("--pool", "prefork", "-O", "fair", "--without-gossip", "--without-mingle"),
+                *("--loglevel", settings.LOGGING["root"]["level"]),
+            ]
         )
 
 

@@ -12,11 +12,13 @@ pytestmark = pytest.mark.timeout(400)
 RUNS = 60
 # On a machine of its own.
 LONGEST_SECONDS = 60.0
-# The faults get through their one round; what is struck outside may be met by no call any more.
+# The faults get through their one round; what is struck outside is met by a call only if one comes,
+# so with this seed it is struck early.
+SEED = 62
 STRUCK = {
     *("kill worker", "kill one process of worker", "kill web", "kill beat", "freeze"),
     *("kill Redis", "empty Redis", "crash PostgreSQL", "cut every connection"),
-    *("linear: ", "wrong signature"),
+    *("linear: ", "webhooks: ", "wrong signature"),
 }
 
 
@@ -34,7 +36,7 @@ def test_under_faults_nothing_is_lost_and_nothing_happens_twice() -> None:
     longest = stretched(LONGEST_SECONDS)
     # Whatever beat asks for has waited for minutes already, and what one worker writes is ahead of
     # what the other one does after it.
-    report = Report(seed=20, runs=RUNS, skew={"beat": -SKEW_SECONDS, "worker-2": SKEW_SECONDS})
+    report = Report(seed=SEED, runs=RUNS, skew={"beat": -SKEW_SECONDS, "worker-2": SKEW_SECONDS})
     with workplace(report) as folder:
         run(folder, report, every_seconds=1.0, most_rounds=1, at_once=12)
     assert {part for part in STRUCK if any(part in name for name in report.struck)} == STRUCK

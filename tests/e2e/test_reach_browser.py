@@ -10,6 +10,7 @@ from approvals import services
 from approvals.core.lifecycle import Choice
 from tests.approvals.scenes import DEPLOY, MIGRATE, manager, opened
 from tests.e2e.desk import opened_page, request_link
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_channels")]
 BAR = ".batch-bar"
@@ -27,8 +28,19 @@ def window(browser: Browser, site: str, width: int, height: int) -> Iterator[Pag
 
 
 def height(place: Locator) -> float:
-    """How high an element is; in one look, since the window may scroll between two."""
-    return float(place.evaluate("one => one.getBoundingClientRect().height"))
+    """How high an element is, once it is there to be seen.
+
+    In one look, since the window may scroll between two; and again where a refresh has just put
+    another one in its place.
+    """
+    seen: list[float] = []
+
+    def look() -> bool:
+        seen.append(float(place.evaluate("one => one.getBoundingClientRect().height")))
+        return seen[-1] > 0
+
+    eventually(look, "the element is to be seen")
+    return seen[-1]
 
 
 @pytest.mark.parametrize("width", [390, 1400])
